@@ -1,0 +1,267 @@
+// Package archtest holds the rules about the repository itself: who may import
+// whom, which library may be used where, and what may stand at the top level.
+//
+// The rules are tests, so a breach fails `make test` with the file and line of
+// the import. Files are parsed here rather than asked of `go list`, whose
+// results would not be part of the test cache's key.
+package archtest
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/plumbline-dev/plumbline/"
+
+// layers lists the packages from the top of the house to its floor. A package
+// may import only packages of lower layers; packages of one layer are siblings
+// and never import one another.
+var layers = [][]string{
+	{"cmd"},
+	{"web"},
+	{"runner"},
+	{"forge/github", "forge/gitea", "forge/forgetest"},
+	{"workspaces", "drift", "forge", "prcomment", "planstore"},
+	{"internal"},
+}
+
+// fences names, for each library, the only places that may import it. What a
+// fence keeps in can be replaced by changing one package.
+var fences = map[string][]string{
+	"github.com/google/go-github":                     {"forge/github"},
+	"code.gitea.io/sdk/gitea":                         {"forge/gitea"},
+	"github.com/aws/aws-sdk-go-v2":                    {"planstore"},
+	"github.com/tink-crypto/tink-go":                  {"planstore"},
+	"github.com/go-git/go-git":                        {"internal/gitrepo"},
+	"github.com/hashicorp/terraform-exec":             {"internal/terraform"},
+	"github.com/hashicorp/hc-install":                 {"internal/terraform", "internal/parts"},
+	"github.com/hashicorp/terraform-plugin-framework": {"internal/toycloud"},
+	"github.com/hashicorp/terraform-plugin-go":        {"internal/toycloud"},
+	"github.com/hashicorp/hcl/v2":                     {"workspaces", "internal/terraform"},
+	"github.com/riverqueue/river":                     {"runner", "internal/database"},
+	"github.com/urfave/cli":                           {"cmd"},
+	"github.com/charmbracelet":                        {"cmd"},
+}
+
+// topLevel is what the design allows at the top of the repository.
+var topLevel = []string{
+	".ci", ".dockerignore", ".git", ".gitignore", ".golangci.yml",
+	"CHANGELOG.md", "DESIGN.md", "Dockerfile", "LICENSE", "Makefile", "README.md",
+	"cmd", "docs", "drift", "forge", "go.mod", "go.sum", "internal", "planstore",
+	"prcomment", "runner", "testdata", "web", "workspaces",
+}
+
+// goImport is one import statement.
+type goImport struct {
+	file string // slash path relative to the repository root
+	line int
+	path string
+}
+
+func TestImportsPointDown(t *testing.T) {
+	for _, im := range repositoryImports(t) {
+		rel, ours := strings.CutPrefix(im.path, module)
+		if !ours {
+			continue
+		}
+		from := path.Dir(im.file)
+		if msg := breach(from, rel, strings.HasSuffix(im.file, "_test.go")); msg != "" {
+			t.Errorf("%s:%d: %s", im.file, im.line, msg)
+		}
+	}
+}
+
+func TestLibrariesStayBehindTheirFences(t *testing.T) {
+	for _, im := range repositoryImports(t) {
+		for library, allowed := range fences {
+			if im.path != library && !strings.HasPrefix(im.path, library+"/") {
+				continue
+			}
+			if !slices.ContainsFunc(allowed, func(dir string) bool { return within(path.Dir(im.file), dir) }) {
+				t.Errorf("%s:%d: %s may be imported only by %s", im.file, im.line, library, strings.Join(allowed, ", "))
+			}
+		}
+	}
+}
+
+func TestTopLevelIsTheDesign(t *testing.T) {
+	entries, err := os.ReadDir(root(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ignored := []string{"plumbline", "dist"}
+	for _, e := range entries {
+		if !slices.Contains(topLevel, e.Name()) && !slices.Contains(ignored, e.Name()) {
+			t.Errorf("%s stands at the top level; DESIGN.md allows only %s", e.Name(), strings.Join(topLevel, ", "))
+		}
+	}
+}
+
+func TestREADMEToursEveryFolder(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(root(t), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(root(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") && e.Name() != "dist" && !strings.Contains(string(readme), "`"+e.Name()+"/") {
+			t.Errorf("README.md has no line for the folder %s/", e.Name())
+		}
+	}
+}
+
+// TestRulesCatchABreach holds the checker itself to account: a rule that lets
+// everything through would leave the tests above green.
+func TestRulesCatchABreach(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		test     bool
+		bad      bool
+	}{
+		{"cmd/plumbline", "runner", false, false},
+		{"runner", "cmd/plumbline", false, true},
+		{"runner", "drift", false, false},
+		{"drift", "workspaces", false, true},
+		{"drift", "internal/schedule", false, false},
+		{"internal/gitrepo", "workspaces", false, true},
+		{"internal/terraform", "internal/parts", true, false},
+		{"internal/terraform", "internal/parts", false, true},
+		{"workspaces/atlantis", "workspaces", false, false},
+		{"workspaces", "workspaces/atlantis", false, true},
+		{"workspaces", "internal/gitrepo", true, false},
+		{"web", "forge/github", false, false},
+		{"forge", "forge/github", false, true},
+		{"unheard/of", "runner", false, true},
+	} {
+		if got := breach(c.from, c.to, c.test) != ""; got != c.bad {
+			t.Errorf("breach(%q → %q, test %v) = %q, want a breach: %v", c.from, c.to, c.test, breach(c.from, c.to, c.test), c.bad)
+		}
+	}
+}
+
+// breach says what is wrong with package from importing package to, or "".
+func breach(from, to string, test bool) string {
+	// The real parts that tests run against are built by this package; a
+	// product that imported it would need a compiler at run time.
+	if within(to, "internal/parts") && !test && !within(from, "internal/parts") {
+		return fmt.Sprintf("%s imports %s, which is for tests only", from, to)
+	}
+	lf, lt := layer(from), layer(to)
+	switch {
+	case lf < 0:
+		return from + " has no place in the layers of archtest"
+	case lt < 0:
+		return to + " has no place in the layers of archtest"
+	case lf < lt:
+		return ""
+	case lf > lt:
+		return fmt.Sprintf("%s imports %s: imports point down only", from, to)
+	case unit(from) == unit(to):
+		if within(to, from) && to != from && !test && !strings.HasPrefix(from, "internal/") && !strings.HasPrefix(from, "cmd/") {
+			return fmt.Sprintf("%s imports its own part %s: parts build on the whole, not the whole on its parts", from, to)
+		}
+		return ""
+	case strings.HasPrefix(from, "internal/") && strings.HasPrefix(to, "internal/"):
+		if test {
+			return ""
+		}
+		return fmt.Sprintf("%s imports %s: siblings never import one another", from, to)
+	default:
+		return fmt.Sprintf("%s imports %s: siblings never import one another", from, to)
+	}
+}
+
+// layer returns the index of the layer that dir belongs to, or -1. The longest
+// matching entry wins, so forge/github is not mistaken for forge.
+func layer(dir string) int {
+	best, at := -1, -1
+	for i, names := range layers {
+		for _, name := range names {
+			if within(dir, name) && len(name) > best {
+				best, at = len(name), i
+			}
+		}
+	}
+	return at
+}
+
+// unit is the part of dir that counts as one package among its siblings.
+func unit(dir string) string {
+	parts := strings.Split(dir, "/")
+	if (parts[0] == "internal" || parts[0] == "forge") && len(parts) > 1 {
+		return parts[0] + "/" + parts[1]
+	}
+	return parts[0]
+}
+
+func within(dir, parent string) bool {
+	return dir == parent || strings.HasPrefix(dir, parent+"/")
+}
+
+func repositoryImports(t *testing.T) []goImport {
+	t.Helper()
+	top := root(t)
+	var found []goImport
+	err := filepath.WalkDir(top, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if n := d.Name(); n == ".git" || n == "testdata" || n == "dist" {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		rel, err := filepath.Rel(top, name)
+		if err != nil {
+			return err
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range file.Imports {
+			p, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			found = append(found, goImport{filepath.ToSlash(rel), fset.Position(spec.Pos()).Line, p})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) == 0 {
+		t.Fatal("no imports found: the rules were checked against nothing")
+	}
+	return found
+}
+
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
+		t.Fatalf("repository root not found above internal/archtest: %v", err)
+	}
+	return dir
+}
