@@ -120,23 +120,5 @@ type DriftSettings struct {
 	Ignore []IgnoreRule `yaml:"ignore,omitempty" json:"ignore,omitempty"`
 }
 
-// IgnoreRule accepts drift of some resources, until a day if it names one.
-type IgnoreRule struct {
-	// Address of the resources, in which * stands for any characters.
-	Address string `yaml:"address" json:"address"`
-
-	// Attributes whose drift is accepted. Default: all of them.
-	Attributes []string `yaml:"attributes,omitempty" json:"attributes,omitempty"`
-
-	// Last day on which the rule counts, as YYYY-MM-DD in UTC. Default: for ever.
-	Until string `yaml:"until,omitempty" json:"until,omitempty"`
-
-	// Who answers for the rule.
-	Owner string `yaml:"owner,omitempty" json:"owner,omitempty"`
-
-	// Why the rule exists.
-	Reason string `yaml:"reason,omitempty" json:"reason,omitempty"`
-}
-
 // DefaultMaxChanges is how many changes one drift correction may make where plumbline.yaml sets no max_changes.
 const DefaultMaxChanges = 10
