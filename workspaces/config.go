@@ -1,5 +1,23 @@
 package workspaces
 
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// configVersion is the version of the format of plumbline.yaml that this package reads.
+const configVersion = 1
+
+// topLevel is what messages call the outermost mapping.
+const topLevel = "the file's top level"
+
+// DefaultMaxChanges is how many changes one drift correction may make where plumbline.yaml sets no max_changes.
+const DefaultMaxChanges = 10
+
 // Config is a repository's plumbline.yaml. The file is optional: the zero Config means that every root module that
 // [Discover] finds is a workspace with default settings.
 //
@@ -120,5 +138,276 @@ type DriftSettings struct {
 	Ignore []IgnoreRule `yaml:"ignore,omitempty" json:"ignore,omitempty"`
 }
 
-// DefaultMaxChanges is how many changes one drift correction may make where plumbline.yaml sets no max_changes.
-const DefaultMaxChanges = 10
+// ParseConfig reads a plumbline.yaml. The name of the file is only for the problems, of which it finds all that can be
+// seen without looking at the repository, each with its line and what to do: unknown keys, values of a wrong type or form,
+// paths that leave the repository, names and states that two entries share.
+//
+// The Config is never nil. If one of the problems is an error it holds what could be read, and nothing should be run from
+// it. Files of any content are safe to read: size, nesting and aliases are bounded.
+func ParseConfig(file string, data []byte) (*Config, []Problem) {
+	r := newConfigReader(file)
+	c := &Config{Version: configVersion}
+	if top := r.document(data); top != nil && top.Tag != "!!null" {
+		r.config(top, c)
+		r.sharedNames(c)
+	}
+	sortProblems(r.problems)
+	return c, r.problems
+}
+
+// name returns the entry's name, given or made from its directory and Terraform workspace.
+func (e *Entry) name(defaults Settings) string {
+	workspace := e.Settings.over(defaults).Workspace
+	switch {
+	case e.Name != "":
+		return e.Name
+	case workspace == "" || workspace == "default":
+		return e.Dir
+	}
+	return e.Dir + "@" + workspace
+}
+
+// over returns s with what it does not set taken from defaults. The result shares no map with either.
+func (s Settings) over(defaults Settings) Settings {
+	s.Workspace = either(s.Workspace, defaults.Workspace)
+	s.Engine = either(s.Engine, defaults.Engine)
+	s.Terraform = either(s.Terraform, defaults.Terraform)
+	s.Apply = either(s.Apply, defaults.Apply)
+	s.Account = either(s.Account, defaults.Account)
+	s.Approvals = either(s.Approvals, defaults.Approvals)
+	s.Enabled = either(s.Enabled, defaults.Enabled)
+	s.VarFiles = eitherList(s.VarFiles, defaults.VarFiles)
+	s.BackendConfig = eitherList(s.BackendConfig, defaults.BackendConfig)
+	s.Env = eitherList(s.Env, defaults.Env)
+	s.Watch = eitherList(s.Watch, defaults.Watch)
+	s.DependsOn = eitherList(s.DependsOn, defaults.DependsOn)
+	s.Drift = s.Drift.over(defaults.Drift)
+	return s
+}
+
+// over returns d with what it does not set taken from defaults; either may be nil. "correct" is merged class by class: an
+// entry that names one class must not undo the "never" of another.
+func (d *DriftSettings) over(defaults *DriftSettings) *DriftSettings {
+	if d == nil && defaults == nil {
+		return nil
+	}
+	var merged, below DriftSettings
+	if d != nil {
+		merged = *d
+	}
+	if defaults != nil {
+		below = *defaults
+	}
+	correct := maps.Clone(below.Correct)
+	if correct == nil {
+		correct = map[string]string{}
+	}
+	maps.Copy(correct, merged.Correct)
+	merged.Correct = correct
+	merged.Every = either(merged.Every, below.Every)
+	merged.MaxChanges = either(merged.MaxChanges, below.MaxChanges)
+	merged.Windows = eitherList(merged.Windows, below.Windows)
+	merged.Ignore = eitherList(merged.Ignore, below.Ignore)
+	return &merged
+}
+
+func either[T comparable](own, otherwise T) T {
+	var unset T
+	if own != unset {
+		return own
+	}
+	return otherwise
+}
+
+// eitherList takes an empty list for one that was set.
+func eitherList[T any](own, otherwise []T) []T {
+	if own != nil {
+		return own
+	}
+	return otherwise
+}
+
+// config reads the top of the file.
+func (r *configReader) config(n *yaml.Node, c *Config) {
+	if n.Kind == yaml.MappingNode && r.newer(n) {
+		return
+	}
+	r.mapping(n, topLevel, []field{
+		{"version", func(n *yaml.Node) {
+			if v, ok := r.number(n, "version", 0, configVersion); ok && v != configVersion {
+				r.wrong(n, "write version: 1", "there is no version %d of the format", v)
+			}
+		}},
+		{"discover", func(n *yaml.Node) { c.Discover = r.truthPointer(n, "discover") }},
+		{"defaults", func(n *yaml.Node) { r.defaults(n, &c.Defaults) }},
+		{"workspaces", func(n *yaml.Node) {
+			items, _ := r.items(n, "workspaces", "- dir: clusters/prod")
+			for _, item := range items {
+				c.Workspaces = append(c.Workspaces, r.entry(item))
+			}
+		}},
+		{"ignore", func(n *yaml.Node) { c.Ignore = r.ignore(n) }},
+		{"classes", func(n *yaml.Node) { c.Classes = r.choices(n, "class", r.isResourceType, classChoices) }},
+	})
+}
+
+// newer tells of a file that a later Plumbline wrote. Nothing else is said about it then: what this version does not know
+// is no mistake.
+func (r *configReader) newer(n *yaml.Node) bool {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		var version int
+		if key.Value == "version" && value.Tag == "!!int" && value.Decode(&version) == nil && version > configVersion {
+			r.wrong(value, fmt.Sprintf("update plumbline, or write the file for version %d", configVersion),
+				"the file is of version %d, and this plumbline reads version %d", version, configVersion)
+			return true
+		}
+	}
+	return false
+}
+
+func (r *configReader) defaults(n *yaml.Node, s *Settings) {
+	r.mapping(n, "defaults", r.settings(s, new(string)))
+}
+
+func (r *configReader) entry(n *yaml.Node) Entry {
+	const what = "an item of workspaces"
+	e := Entry{Line: n.Line}
+	dirGiven := false
+	fields := append([]field{
+		{"dir", func(n *yaml.Node) { dirGiven = true; e.Dir, _ = r.directory(n) }},
+		{"name", func(n *yaml.Node) { e.Name, _ = r.workspaceName(n, "name") }},
+		{"enabled", func(n *yaml.Node) { e.Enabled = r.truthPointer(n, "enabled") }},
+		{"depends_on", func(n *yaml.Node) {
+			e.DependsOn = r.list(n, "depends_on", `["network/prod"]`, func(item *yaml.Node) (string, bool) {
+				return r.workspaceName(item, "depends_on")
+			})
+		}},
+	}, r.settings(&e.Settings, &e.Dir)...)
+	if !r.mapping(n, what, fields) {
+		return e
+	}
+	if !dirGiven {
+		r.wrong(n, "name the directory of the root module", "%s has no dir", what)
+	}
+	return e
+}
+
+// settings returns the keys that an entry and "defaults" share. The directory is "" where it is not known.
+func (r *configReader) settings(s *Settings, dir *string) []field {
+	return []field{
+		{"workspace", func(n *yaml.Node) {
+			s.Workspace, _ = r.matching(n, "workspace", terraformWorkspace, "write a name that Terraform takes: letters, digits and - _ .")
+		}},
+		{"engine", func(n *yaml.Node) { s.Engine, _ = r.choice(n, "engine", engineChoices) }},
+		{"terraform", func(n *yaml.Node) { s.Terraform, _ = r.versionConstraint(n) }},
+		{"apply", func(n *yaml.Node) { s.Apply, _ = r.choice(n, "apply", applyChoices) }},
+		{"approvals", func(n *yaml.Node) { s.Approvals = r.numberPointer(n, "approvals", 0, maxApprovals) }},
+		{"account", func(n *yaml.Node) {
+			s.Account, _ = r.matching(n, "account", accountName, "write a name of letters, digits and . _ - / : @")
+		}},
+		{"var_files", func(n *yaml.Node) { s.VarFiles = r.fileList(n, "var_files", *dir) }},
+		{"backend_config", func(n *yaml.Node) { s.BackendConfig = r.backendConfig(n, *dir) }},
+		{"env", func(n *yaml.Node) { s.Env = r.environment(n) }},
+		{"watch", func(n *yaml.Node) { s.Watch = r.watch(n, *dir) }},
+		{"drift", func(n *yaml.Node) { s.Drift = r.drift(n) }},
+	}
+}
+
+func (r *configReader) drift(n *yaml.Node) *DriftSettings {
+	d := &DriftSettings{}
+	r.mapping(n, "drift", []field{
+		{"every", func(n *yaml.Node) { d.Every, _ = r.every(n) }},
+		{"correct", func(n *yaml.Node) { d.Correct = r.choices(n, "correct", r.isClass, ladderChoices) }},
+		{"max_changes", func(n *yaml.Node) { d.MaxChanges = r.numberPointer(n, "max_changes", 1, maxChanges) }},
+		{"windows", func(n *yaml.Node) {
+			d.Windows = r.list(n, "windows", `["Mon-Fri 08:00-18:00 Europe/Berlin"]`, r.window)
+		}},
+		{"ignore", func(n *yaml.Node) {
+			items, ok := r.items(n, "ignore", "- address: aws_instance.web")
+			if ok {
+				d.Ignore = make([]IgnoreRule, 0, len(items))
+			}
+			for _, item := range items {
+				d.Ignore = append(d.Ignore, r.ignoreRule(item))
+			}
+		}},
+	})
+	return d
+}
+
+func (r *configReader) ignoreRule(n *yaml.Node) IgnoreRule {
+	const what = "an ignore rule"
+	var rule IgnoreRule
+	addressGiven := false
+	isMapping := r.mapping(n, what, []field{
+		{"address", func(n *yaml.Node) { addressGiven = true; rule.Address, _ = r.text(n, "address") }},
+		{"attributes", func(n *yaml.Node) {
+			rule.Attributes = r.list(n, "attributes", "[desired_capacity]", func(item *yaml.Node) (string, bool) {
+				return r.text(item, "attributes")
+			})
+		}},
+		{"until", func(n *yaml.Node) { rule.Until, _ = r.day(n) }},
+		{"owner", func(n *yaml.Node) { rule.Owner, _ = r.text(n, "owner") }},
+		{"reason", func(n *yaml.Node) { rule.Reason, _ = r.text(n, "reason") }},
+	})
+	if isMapping && !addressGiven {
+		r.wrong(n, `name the resources, or write address: "*" for all`, "%s has no address", what)
+	}
+	return rule
+}
+
+func (r *configReader) truthPointer(n *yaml.Node, what string) *bool {
+	if v, ok := r.truth(n, what); ok {
+		return &v
+	}
+	return nil
+}
+
+func (r *configReader) numberPointer(n *yaml.Node, what string, low, high int) *int {
+	if v, ok := r.number(n, what, low, high); ok {
+		return &v
+	}
+	return nil
+}
+
+// sharedNames tells of entries that would be one workspace, by name or by state, and of those that wait for themselves.
+func (r *configReader) sharedNames(c *Config) {
+	names := map[string]int{}
+	states := map[string]int{}
+	for i := range c.Workspaces {
+		e := &c.Workspaces[i]
+		if e.Dir == "" {
+			continue
+		}
+		settings := e.Settings.over(c.Defaults)
+		workspace := either(settings.Workspace, "default")
+		state := strings.Join(append([]string{e.Dir, workspace}, settings.BackendConfig...), "\x00")
+		if first := states[state]; first != 0 {
+			r.tell(Problem{
+				Line: e.Line,
+				Text: fmt.Sprintf("directory %s with the Terraform workspace %s is given twice, first on line %d", quote(e.Dir), quote(workspace), first),
+				Fix:  "remove one; to keep several states in one directory, give each its own workspace or backend_config",
+			})
+			continue
+		}
+		states[state] = e.Line
+		name := e.name(c.Defaults)
+		if first := names[name]; first != 0 {
+			r.tell(Problem{
+				Line: e.Line,
+				Text: fmt.Sprintf("the name %s is given twice, first on line %d", quote(name), first),
+				Fix:  "give one of them another name",
+			})
+			continue
+		}
+		names[name] = e.Line
+		if slices.Contains(e.DependsOn, name) {
+			r.tell(Problem{
+				Line: e.Line,
+				Text: fmt.Sprintf("the workspace %s depends on itself", quote(name)),
+				Fix:  "remove it from its depends_on",
+			})
+		}
+	}
+}
