@@ -1,0 +1,26 @@
+# Plumbline in a container: one static binary, with Git for what go-git leaves
+# to it and CA certificates for registries, backends and forges. Terraform is
+# not inside: the version a workspace asks for is installed on first use into
+# the cache, which belongs on a volume.
+
+FROM golang:1.26-bookworm AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION=development
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/plumbline ./cmd/plumbline
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates git \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --system --uid 10001 --create-home --home-dir /var/lib/plumbline plumbline
+COPY --from=build /out/plumbline /usr/local/bin/plumbline
+USER 10001:10001
+WORKDIR /repository
+ENV XDG_CACHE_HOME=/var/lib/plumbline/cache \
+    XDG_STATE_HOME=/var/lib/plumbline/state
+VOLUME ["/var/lib/plumbline"]
+ENTRYPOINT ["/usr/local/bin/plumbline"]
+CMD ["--help"]

@@ -1,0 +1,63 @@
+# Plumbline's targets. `make` alone lists them.
+#
+# What tests need beyond Go, Git and Terraform is built from Go modules by the
+# project itself, once, into a cache outside of the checkout
+# (PLUMBLINE_PARTS_DIR, default: plumbline/parts in the user's cache).
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build ./plumbline, one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o plumbline ./cmd/plumbline
+
+.PHONY: demo
+demo: build ## Run the main job on a toy cloud, with nothing to sign up for
+	./plumbline demo
+
+.PHONY: test
+test: parts ## Run the tests
+	go vet ./...
+	go test ./...
+
+.PHONY: parts
+parts: ## Build the real providers that tests use, into a cache
+	go run ./internal/parts/build mirror
+
+.PHONY: e2e
+e2e: ## Run the tests that need a long build first: OpenTofu, an S3 server
+	go run ./internal/parts/build all
+	go test -tags e2e ./...
+
+.PHONY: race
+race: parts ## Run the tests with the race detector
+	go test -race ./...
+
+.PHONY: bench
+bench: parts ## Measure against Git and Terraform themselves, in one run
+	go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./workspaces ./prcomment ./runner ./internal/gitrepo
+
+.PHONY: lint
+lint: ## Run the linters that .golangci.yml allows
+	go run $(GOLANGCI) run ./...
+
+.PHONY: schema
+schema: ## Write the JSON Schema of plumbline.yaml anew
+	go run ./cmd/plumbline validate --schema > docs/plumbline.schema.json
+
+.PHONY: tidy
+tidy: ## Tidy go.mod and format the code
+	go mod tidy
+	gofmt -w $$(git ls-files '*.go')
+
+.PHONY: clean
+clean: ## Remove what make built in the checkout
+	rm -rf plumbline dist
