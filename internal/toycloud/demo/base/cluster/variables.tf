@@ -1,0 +1,7 @@
+variable "nodes" {
+  description = "Nodes of the cluster, by name."
+  type = map(object({
+    size = string
+    pool = string
+  }))
+}

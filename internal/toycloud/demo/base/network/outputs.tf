@@ -1,0 +1,4 @@
+output "cidr" {
+  description = "Addresses of the network."
+  value       = toy_network.main.cidr
+}
