@@ -8,16 +8,155 @@
 // A report is rendered from plan JSON, never from Terraform's text, so that the order is ours: first what a person can
 // act on, then what is destroyed or replaced (never cut, whatever the size), then what failed, then the rest, folded.
 // Everything that comes from outside is text: no address, error or branch name can end a fence, forge a hidden mark,
-// mention a person or run markup. What Terraform marks as sensitive is never written, nor are the values in
-// [Report.Secrets], nor what looks like a private key or an access token.
+// mention a person or run markup. What Terraform marks as sensitive is never written, nor where it turns up a second
+// time unmarked, nor are the values in [Report.Secrets], nor what looks like a private key or an access token.
 //
 // The package is pure. It talks to no forge, reads no file, and decides nothing: whether something may be applied is
 // the caller's business.
 package prcomment
 
+import (
+	"slices"
+	"strings"
+)
+
+// Limits of a comment.
+const (
+	defaultLimit = 65536 // GitHub's
+	leastLimit   = 8192  // below it, single lines would not fit
+	defaultPages = 10
+)
+
 // Render writes a report as pages of Markdown, each at most limit bytes long (not characters: bytes are the safe side,
 // whatever a forge counts). 0 means 65,536, which is GitHub's limit; less than 8,192 is read as 8,192. There is always
-// at least one page.
+// at least one page. The report is not changed; its plans are only read.
 func Render(r Report, limit int) []string {
-	return []string{""}
+	if limit <= 0 {
+		limit = defaultLimit
+	}
+	return newRenderer(r, max(limit, leastLimit)).render()
+}
+
+// renderer holds one report while it is written.
+type renderer struct {
+	report     Report
+	workspaces []*Workspace // in the order of the graph
+	redactor   *redactor
+	mark       Mark
+	pages      pages
+	most       int // pages
+	groups     []*group
+}
+
+// A group is the workspaces that the same happens to, in the same words. Most have one member.
+type group struct {
+	members  []*Workspace
+	redactor *redactor
+	totals   totals
+	patch    patch
+}
+
+func newRenderer(r Report, limit int) *renderer {
+	if r.Kind == "" {
+		r.Kind = KindPlan
+	}
+	w := &renderer{report: r, redactor: newRedactor(r.Secrets), most: r.MaxPages}
+	if w.most <= 0 {
+		w.most = defaultPages
+	}
+	w.mark = Mark{Kind: r.Kind, Key: shortKey(r.Key), Plans: plansDigest(r.Workspaces)}
+	w.pages.limit = limit - furniture - len(w.mark.String())
+	for i := range r.Workspaces {
+		w.workspaces = append(w.workspaces, &r.Workspaces[i])
+	}
+	slices.SortStableFunc(w.workspaces, func(a, b *Workspace) int {
+		if a.Order != b.Order {
+			return a.Order - b.Order
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	w.group()
+	return w
+}
+
+// firstLook is how much of each diff is written to compare it with others, in bytes.
+const firstLook = 128 << 10
+
+// group puts workspaces with the same outcome together, and writes their diffs for the first time.
+func (w *renderer) group() {
+	type identity struct {
+		status       Status
+		diff, others string
+	}
+	look := min(firstLook, max(16<<10, 24<<20/max(1, len(w.workspaces))))
+	known := map[identity]*group{}
+	for _, ws := range w.workspaces {
+		g := &group{members: []*Workspace{ws}, redactor: w.redactor}
+		id := identity{status: ws.Status}
+		if ws.Plan != nil {
+			g.redactor = w.redactor.with(sensitiveValues(ws.Plan))
+			g.totals = totalsOf(ws.Plan)
+			if g.totals.any() {
+				g.patch = patchOf(ws.Plan, g.redactor, look)
+			}
+			id.diff = strings.Join(g.patch.lines, "\n")
+			if !g.patch.complete {
+				id.diff += "\x00" + ws.Fingerprint // beyond what was written, only this tells
+			}
+		}
+		// What is told of a workspace alone keeps it alone.
+		alike := ws.Plan != nil && ws.Error == "" && ws.Reviewed == nil && len(ws.Findings) == 0 && len(ws.Unapplied) == 0 &&
+			g.totals.any() && (g.patch.complete || ws.Fingerprint != "")
+		if alike {
+			id.others = strings.Join(ws.Notes, "\x00")
+			if other := known[id]; other != nil {
+				other.members = append(other.members, ws)
+				continue
+			}
+			known[id] = g
+		}
+		w.groups = append(w.groups, g)
+	}
+}
+
+func (w *renderer) render() []string {
+	w.heading()
+	w.dangers()
+	w.failures()
+	w.attention()
+	w.warnings()
+	w.table()
+	w.findings()
+	w.next()
+	w.diffs()
+	w.footer()
+	return w.pages.finish(w.mark)
+}
+
+// text, name and cell write what comes from outside.
+func (w *renderer) text(s string) string { return text(w.redactor.redact(s)) }
+func (w *renderer) name(s string) string { return code(shorten(w.redactor.redact(s), maxShown)) }
+func (w *renderer) cell(s string) string { return codeCell(shorten(w.redactor.redact(s), maxShown)) }
+
+// maxShown is the longest name of a workspace that is written in full, in bytes.
+const maxShown = 150
+
+// names lists workspaces in a sentence.
+func (w *renderer) names(members []*Workspace, most int, write func(string) string) string {
+	var names []string
+	for _, ws := range members[:min(len(members), most)] {
+		names = append(names, write(ws.Name))
+	}
+	if more := len(members) - most; more > 0 {
+		names = append(names, number(more)+" more")
+	}
+	return enumerate(names)
+}
+
+// enumerate joins words with commas and an "and".
+func enumerate(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
 }
