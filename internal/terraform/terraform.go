@@ -11,16 +11,19 @@
 package terraform
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
-
-	tfjson "github.com/hashicorp/terraform-json"
 )
 
 // Options say what a [Dir] works on. Dir, DataDir and Binary are required.
@@ -58,105 +61,172 @@ type Options struct {
 // Dir is one root module with its data directory. Its methods may be called from several goroutines.
 type Dir struct {
 	opts Options
+	// env is what Terraform is given.
+	env     map[string]string
+	secrets []string
 }
 
-// Open checks the options. It starts no process.
+// defaultGrace is [Options.Grace] when it is zero.
+const defaultGrace = 30 * time.Second
+
+// Open checks the options and makes the data directory. It starts no process.
 func Open(o Options) (*Dir, error) {
 	if !filepath.IsAbs(o.Dir) || !filepath.IsAbs(o.DataDir) {
 		return nil, fmt.Errorf("open root module %q with data directory %q: both paths must be absolute", o.Dir, o.DataDir)
 	}
+	if info, err := os.Stat(o.Dir); err != nil {
+		return nil, fmt.Errorf("open root module: %w", err)
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("open root module %q: it is not a directory", o.Dir)
+	}
 	if o.Binary.Path == "" {
 		return nil, fmt.Errorf("open root module %q: no Terraform binary given", o.Dir)
 	}
-	if o.Workspace == "" {
-		o.Workspace = "default"
+	if err := checkExtra(o.Env); err != nil {
+		return nil, fmt.Errorf("open root module %q: %w", o.Dir, err)
 	}
+	if o.Workspace == "" {
+		o.Workspace = defaultWorkspace
+	}
+	// It becomes a file name in the data directory and, for local states, beside the configuration.
+	if strings.ContainsAny(o.Workspace, "/\\\x00\n") || o.Workspace == "." || o.Workspace == ".." {
+		return nil, fmt.Errorf("open root module %q: %q cannot be the name of a Terraform workspace", o.Dir, o.Workspace)
+	}
+	if o.Grace == 0 {
+		o.Grace = defaultGrace
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	// Plan and state of whole clouds pass through it.
 	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	return &Dir{opts: o}, nil
+	environ := Environ(o.Environ, o.Env)
+	d := &Dir{opts: o, env: map[string]string{}, secrets: secretsOf(environ)}
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		d.env[name] = value
+	}
+	d.env["TF_DATA_DIR"] = o.DataDir
+	d.env["CHECKPOINT_DISABLE"] = "1"
+	if d.cachesPlugins() {
+		// A plugin_cache_dir in the CLI configuration is shared by every Terraform of this user, and parallel inits
+		// rewrite its files under running plans. The variable overrides it with one that nobody else uses.
+		dir := filepath.Join(o.DataDir, pluginCacheName)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make data directory: %w", err)
+		}
+		d.env["TF_PLUGIN_CACHE_DIR"] = dir
+	}
+	return d, nil
 }
 
-// Init is what [Dir.Init] did.
-type Init struct {
-	// Ran is false when nothing that init depends on has changed.
-	Ran bool
-	// Why says what made init necessary; empty when it did not run.
-	Why string
-	// Elapsed is the time init and the choice of the Terraform workspace took, waiting for others included.
-	Elapsed time.Duration
+// pluginCacheName is the directory in the data directory that takes the place of a configured plugin_cache_dir.
+const pluginCacheName = "plugin-cache"
+
+// cachesPlugins reports whether the CLI configuration sets plugin_cache_dir.
+func (d *Dir) cachesPlugins() bool {
+	for _, file := range d.cliConfigs() {
+		src, err := os.ReadFile(file)
+		if err == nil && bytes.Contains(src, []byte("plugin_cache_dir")) {
+			return true
+		}
+	}
+	return false
 }
 
-// PlanOptions are the settings of one plan.
-type PlanOptions struct {
-	// Out is where the plan file is written, with mode 0600. Required.
-	Out string
-	// Targets limits the plan to these addresses; empty means all.
-	Targets []string
-	// RefreshOnly plans to bring the state up to date with the real objects, and nothing else.
-	RefreshOnly bool
-	// NoRefresh trusts the state and reads no real object.
-	NoRefresh bool
-	// Destroy plans the removal of everything.
-	Destroy bool
-	// Lock takes the state lock while planning. Off by default: a plan that raced an apply is told by its serial.
-	Lock bool
-	// Output receives what Terraform prints, as it comes; nil discards it.
-	Output io.Writer
+// data returns a path in the data directory.
+func (d *Dir) data(elem ...string) string {
+	return filepath.Join(append([]string{d.opts.DataDir}, elem...)...)
 }
 
-// StateID tells one version of a state from another. The zero value means that there is no state yet.
-type StateID struct {
-	Lineage string
-	Serial  uint64
+func (d *Dir) log() *slog.Logger { return d.opts.Log }
+
+// environ is the environment of a process that terraform-exec does not start. It sets what terraform-exec would.
+func (d *Dir) environ() []string {
+	env := []string{"TF_IN_AUTOMATION=1", "TF_INPUT=0", "TF_LOG="}
+	for name, value := range d.env {
+		env = append(env, name+"="+value)
+	}
+	return env
 }
 
-// Applied is what is known after an apply, failed ones included.
-type Applied struct {
-	// Before is the state that the plan was made for, After the one that is there now. After is zero when it could not
-	// be read; the error then says so.
-	Before, After StateID
-	// Done lists the addresses that Terraform reported as complete, in its order.
-	Done []string
-	// ErroredState is the path of the errored.tfstate that this apply left; empty when it left none. The file holds
-	// the only record of what was done: keep it.
-	ErroredState string
+// run runs one command that terraform-exec is not asked to; see [process]. It returns what was printed to stderr.
+func (d *Dir) run(ctx context.Context, command string, stdout io.Writer, args ...string) (string, error) {
+	stderr := &capped{limit: maxStderr}
+	head := &capped{limit: maxStderr}
+	if stdout == nil {
+		stdout = head
+	}
+	p := process{
+		path: d.opts.Binary.Path, args: args, dir: d.opts.Dir, env: d.environ(),
+		stdout: stdout, stderr: stderr, grace: d.opts.Grace,
+	}
+	if err := p.run(ctx); err != nil {
+		return stderr.String(), d.failed(ctx, command, err, stderr.String(), head.String())
+	}
+	return stderr.String(), nil
 }
 
-var errSkeleton = errors.New("not built yet")
-
-// Init initialises the data directory and selects, or creates, the Terraform workspace.
-func (d *Dir) Init(ctx context.Context) (Init, error) { return Init{}, errSkeleton }
-
-// Plan reports whether the plan that it wrote to o.Out holds changes.
-func (d *Dir) Plan(ctx context.Context, o PlanOptions) (changes bool, err error) {
-	return false, errSkeleton
+// failed turns the error of a command into one for the caller, from what the command printed.
+func (d *Dir) failed(ctx context.Context, command string, err error, stderr, stdout string) error {
+	engine := d.opts.Binary.Engine
+	var s *stopped
+	switch {
+	case errors.As(err, &s):
+		return d.interrupted(command, s)
+	case ctx.Err() != nil:
+		s = &stopped{cause: context.Cause(ctx)}
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			s.err = exit
+			status, ok := exit.Sys().(syscall.WaitStatus)
+			s.killed = ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+		}
+		return d.interrupted(command, s)
+	}
+	if locked := lockHeld(stderr); locked != nil {
+		return locked
+	}
+	text := explain(stderr, stdout, d.secrets)
+	if hasTitle(stderr, "Error: Saved plan is stale") {
+		return &StalePlanError{Text: text}
+	}
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			return &MissingError{Engine: engine, Cause: err, Text: fmt.Sprintf("%s cannot be run: %v; was it removed?", d.opts.Binary.Path, err)}
+		}
+		return fmt.Errorf("%s %s in %s: %w", engine, command, d.opts.Dir, err)
+	}
+	if exit.ExitCode() < 0 {
+		return fmt.Errorf("%s %s in %s was ended from outside (%s); if it was not you, the machine may be short of memory: %s",
+			engine, command, d.opts.Dir, exit.ProcessState, text)
+	}
+	return fmt.Errorf("%s %s in %s failed with status %d:\n%s", engine, command, d.opts.Dir, exit.ExitCode(), text)
 }
 
-// Show returns a plan file as JSON, and decoded.
-func (d *Dir) Show(ctx context.Context, planFile string) ([]byte, *tfjson.Plan, error) {
-	return nil, nil, errSkeleton
+// interrupted accounts for a command other than apply. Those change nothing that outlives them, except that init may
+// leave a half-made data directory, which the next init completes.
+func (d *Dir) interrupted(command string, s *stopped) *Interrupted {
+	e := &Interrupted{Command: command, Started: !s.before, Killed: s.killed, Cause: s.cause}
+	what := d.opts.Binary.Engine + " " + command
+	switch {
+	case s.before:
+		e.Text = fmt.Sprintf("%s in %s was not started: %v", what, d.opts.Dir, s.cause)
+	case s.killed:
+		e.Text = fmt.Sprintf("%s in %s was interrupted, did not end within %s and was killed; it had changed nothing", what, d.opts.Dir, d.opts.Grace)
+	default:
+		e.Text = fmt.Sprintf("%s in %s was interrupted and ended; it had changed nothing", what, d.opts.Dir)
+	}
+	return e
 }
 
-// Apply applies a plan file.
-func (d *Dir) Apply(ctx context.Context, planFile string, output io.Writer) (Applied, error) {
-	return Applied{}, errSkeleton
+// gaveUp is for errors from before the start.
+func (d *Dir) gaveUp(ctx context.Context, command string, err error) error {
+	if ctx.Err() != nil {
+		return d.interrupted(command, &stopped{cause: context.Cause(ctx), before: true})
+	}
+	return err
 }
-
-// State reads which state the workspace has now.
-func (d *Dir) State(ctx context.Context) (StateID, error) { return StateID{}, errSkeleton }
-
-// PlanState reads from a plan file which state it was made for.
-func PlanState(planFile string) (StateID, error) { return StateID{}, errSkeleton }
-
-// Environ picks from parent what Terraform may see.
-func Environ(parent, extra []string) []string { return nil }
-
-// EnvNames returns the sorted names of the variables that matter to a plan.
-func EnvNames(environ []string) []string { return nil }
-
-// ProviderCache is a directory of provider packages.
-type ProviderCache struct{ dir string }
-
-// OpenProviderCache makes the directory when missing.
-func OpenProviderCache(dir string) (*ProviderCache, error) { return &ProviderCache{dir: dir}, nil }

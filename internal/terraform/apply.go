@@ -1,0 +1,480 @@
+package terraform
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
+)
+
+// Applied is what is known after an apply, failed ones included.
+type Applied struct {
+	// Before is the state that the plan was made for, After the one that is there now. After is zero when there is
+	// none, or when it could not be read; the error then says so.
+	Before, After StateID
+	// Done lists the addresses that Terraform reported as created, modified, destroyed or imported, in its order. A
+	// replaced one is there twice.
+	Done []string
+	// Begun lists those that it had begun and not reported as done when it ended. Empty after a success.
+	Begun []string
+	// ErroredState is the path of the errored.tfstate that this apply left; empty when it left none. The file holds
+	// the only record of what was done: keep it.
+	ErroredState string
+}
+
+// erroredName is the file that Terraform leaves in the root module when it cannot save the state.
+const erroredName = "errored.tfstate"
+
+// hurryPatience is how long Terraform may take to end after it was interrupted twice.
+const hurryPatience = 30 * time.Second
+
+// Apply applies a plan file and waits until Terraform has ended, however long that takes. What Terraform prints goes to
+// output as it comes, if output is not nil; it is not masked. Applied is filled in as far as possible also when there
+// is an error.
+//
+// When ctx is cancelled, Terraform is interrupted once: it lets running operations end, saves the state and gives the
+// lock back. When then [Options.Hurry] is closed too, it is interrupted a second time and gives up at once. The error
+// is an *Interrupted whose text says what was done and what may be lost. An apply that was interrupted too late to be
+// stopped is a success.
+//
+// Terraform outlives Plumbline: when Plumbline dies, a running apply goes on to its end and saves its state. Until
+// then Init, Plan and Apply of this data directory fail with *BusyError; see [Dir.Abandoned]. It does not outlive the
+// machine, nor the container that ends with Plumbline.
+//
+// Other errors: *LockedError and *StalePlanError, after both of which nothing was applied, and *MissingError.
+func (d *Dir) Apply(ctx context.Context, planFile string, output io.Writer) (Applied, error) {
+	before, err := PlanState(planFile)
+	if err != nil {
+		return Applied{}, err
+	}
+	a := Applied{Before: before}
+	if err := d.busy(); err != nil {
+		return a, err
+	}
+	unlockData, err := lockDir(ctx, d.opts.DataDir, false)
+	if err != nil {
+		return a, d.gaveUp(ctx, "apply", err)
+	}
+	defer unlockData()
+	if err := os.MkdirAll(d.data(applyName), 0o700); err != nil {
+		return a, fmt.Errorf("prepare apply: %w", err)
+	}
+	unlockApply, err := lockDir(ctx, d.data(applyName), true)
+	if err != nil {
+		return a, d.gaveUp(ctx, "apply", err)
+	}
+	defer unlockApply()
+	errored := filepath.Join(d.opts.Dir, erroredName)
+	if _, err := os.Lstat(errored); err == nil {
+		return a, fmt.Errorf("%s holds changes that an earlier apply could not save, and another failure would overwrite it: "+
+			"bring it into the state (terraform state push %s), or move it away", errored, erroredName)
+	}
+	if ctx.Err() != nil {
+		return a, d.gaveUp(ctx, "apply", ctx.Err())
+	}
+
+	end, err := d.runApply(ctx, planFile, output)
+	if err != nil {
+		return a, err
+	}
+	a.Done, a.Begun = end.done, end.begun
+	if _, err := os.Lstat(errored); err == nil {
+		a.ErroredState = errored
+	}
+	// The context may be cancelled; what is the case must be known all the same.
+	readCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	var stateErr error
+	a.After, stateErr = d.State(readCtx)
+
+	switch {
+	case end.err == nil && stateErr == nil:
+		return a, nil
+	case end.err == nil:
+		return a, fmt.Errorf("everything was applied, but the state could not be read afterwards: %w", stateErr)
+	case end.stopped != nil:
+		return a, d.interruptedApply(end, a, stateErr)
+	}
+	err = d.failed(context.WithoutCancel(ctx), "apply", end.err, end.stderr, end.stdout)
+	var locked *LockedError
+	var stale *StalePlanError
+	if errors.As(err, &locked) || errors.As(err, &stale) {
+		return a, err
+	}
+	return a, fmt.Errorf("%w\n\n%s", err, d.account(end, a, stateErr))
+}
+
+// interruptedApply accounts for an apply that was told to stop.
+func (d *Dir) interruptedApply(end applyEnd, a Applied, stateErr error) *Interrupted {
+	e := &Interrupted{Command: "apply", Started: true, Killed: end.stopped.killed, Cause: end.stopped.cause}
+	engine := d.opts.Binary.Engine
+	switch {
+	case end.stopped.killed:
+		e.Text = fmt.Sprintf("%s apply in %s was interrupted twice, did not end within %s and was killed.", engine, d.opts.Dir, hurryPatience)
+	case end.hurried:
+		e.Text = fmt.Sprintf("%s apply in %s was interrupted twice and gave up at once.", engine, d.opts.Dir)
+	default:
+		e.Text = fmt.Sprintf("%s apply in %s was interrupted and ended in good order.", engine, d.opts.Dir)
+	}
+	e.Text += "\n" + d.account(end, a, stateErr)
+	if text := explain(end.stderr, "", d.secrets); end.stderr != "" {
+		e.Text += "\n\n" + text
+	}
+	return e
+}
+
+// account says what state things are in after an apply that did not succeed.
+func (d *Dir) account(end applyEnd, a Applied, stateErr error) string {
+	var say []string
+	switch n := len(a.Done); n {
+	case 0:
+		say = append(say, "No change was finished.")
+	case 1:
+		say = append(say, "One change was finished: "+a.Done[0]+".")
+	default:
+		say = append(say, fmt.Sprintf("%d changes were finished: %s.", n, listing(a.Done)))
+	}
+	if len(a.Begun) > 0 {
+		say = append(say, "Begun and not finished: "+listing(a.Begun)+".")
+	}
+	switch {
+	case a.ErroredState != "":
+		say = append(say, fmt.Sprintf("The state could NOT be saved. What was done is recorded only in %s: keep that file. "+
+			"To bring it into the state: terraform state push %s", a.ErroredState, erroredName))
+	case stateErr != nil:
+		say = append(say, "Whether the state was saved is not known, because it could not be read: "+stateErr.Error())
+	case a.After == a.Before:
+		say = append(say, fmt.Sprintf("The state is the one from before (serial %d).", a.Before.Serial))
+	default:
+		say = append(say, fmt.Sprintf("The state was saved (serial %d, before: %d).", a.After.Serial, a.Before.Serial))
+	}
+	abrupt := end.hurried || end.stopped != nil && end.stopped.killed || killedFromOutside(end.err)
+	if abrupt && len(a.Begun) > 0 {
+		say = append(say, "What was begun may exist without being in the state: look for it before the next apply, or import it.")
+	}
+	_, local := d.stateFile()
+	switch {
+	case hasTitle(end.stderr, "Error releasing the state lock"):
+		say = append(say, "The state lock could not be given back: it remains until somebody runs terraform force-unlock.")
+	case abrupt && !local:
+		say = append(say, "A state lock may remain. The next run then names its id, for terraform force-unlock.")
+	}
+	return strings.Join(say, "\n")
+}
+
+// listing names addresses, but no more than people read.
+func listing(addresses []string) string {
+	const most = 20
+	if len(addresses) <= most {
+		return strings.Join(addresses, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(addresses[:most], ", "), len(addresses)-most)
+}
+
+func killedFromOutside(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.ExitCode() < 0
+}
+
+// applyName is the directory in the data directory that holds a running apply: its output, because a file, unlike a
+// pipe, is still there for Terraform to write to when Plumbline dies, and the record by which another Plumbline finds
+// it. They are removed when it has ended.
+const applyName = "plumbline-apply"
+
+// applyRecord is written before Terraform is started, and again with its number.
+type applyRecord struct {
+	PID   int       `json:"pid"`
+	Start string    `json:"start"`
+	Began time.Time `json:"began"`
+	Plan  string    `json:"plan"`
+}
+
+// applyEnd is how Terraform ended.
+type applyEnd struct {
+	err            error // of Wait
+	stopped        *stopped
+	hurried        bool
+	done, begun    []string
+	stdout, stderr string // the first of them
+}
+
+// runApply runs terraform apply. Its own error means that nothing was started.
+func (d *Dir) runApply(ctx context.Context, planFile string, output io.Writer) (end applyEnd, err error) {
+	stdout, err := os.OpenFile(d.data(applyName, "stdout"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return end, fmt.Errorf("prepare apply: %w", err)
+	}
+	defer stdout.Close()
+	stderr, err := os.OpenFile(d.data(applyName, "stderr"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return end, fmt.Errorf("prepare apply: %w", err)
+	}
+	defer stderr.Close()
+	record := applyRecord{Began: time.Now().UTC(), Plan: planFile}
+	if err := d.writeApplyRecord(record); err != nil {
+		return end, fmt.Errorf("prepare apply: %w", err)
+	}
+	p := process{
+		path: d.opts.Binary.Path, args: []string{"apply", "-no-color", "-input=false", "-auto-approve", planFile},
+		dir: d.opts.Dir, env: d.environ(), stdout: stdout, stderr: stderr,
+	}
+	cmd, err := p.start(false)
+	if err != nil {
+		d.forgetApply()
+		return end, d.failed(ctx, "apply", err, "", "")
+	}
+	record.PID, record.Start = cmd.Process.Pid, processStart(cmd.Process.Pid)
+	if err := d.writeApplyRecord(record); err != nil {
+		d.log().Warn("running apply not recorded", "dir", d.opts.Dir, "error", err)
+	}
+	following := make(chan struct{})
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		follow(d.data(applyName, "stdout"), output, following)
+	}()
+
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	cancelled, hurry, kill := ctx.Done(), (<-chan struct{})(nil), (<-chan time.Time)(nil)
+wait:
+	for {
+		select {
+		case end.err = <-ended:
+			break wait
+		case <-cancelled:
+			cancelled, hurry = nil, d.opts.Hurry
+			end.stopped = &stopped{cause: context.Cause(ctx)}
+			d.log().Info("interrupting apply", "dir", d.opts.Dir)
+			_ = cmd.Process.Signal(os.Interrupt) // Fails only when it has just ended.
+		case <-hurry:
+			hurry, kill = nil, time.After(hurryPatience)
+			end.hurried = true
+			d.log().Warn("interrupting apply a second time", "dir", d.opts.Dir)
+			_ = cmd.Process.Signal(os.Interrupt)
+		case <-kill:
+			kill = nil
+			end.stopped.killed = true
+			killGroup(cmd.Process.Pid)
+		}
+	}
+	if killedFromOutside(end.err) {
+		killGroup(cmd.Process.Pid) // Its providers have lost their master.
+	}
+	close(following)
+	<-followed
+	end.stdout, end.stderr = head(d.data(applyName, "stdout")), head(d.data(applyName, "stderr"))
+	end.done, end.begun = progress(d.data(applyName, "stdout"))
+	if output != nil && end.stderr != "" {
+		_, _ = io.WriteString(output, end.stderr)
+	}
+	d.forgetApply()
+	return end, nil
+}
+
+func (d *Dir) writeApplyRecord(r applyRecord) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(d.data(applyName, "record.json"), data, 0o600)
+}
+
+// forgetApply removes the traces of an apply that has ended under our eyes. The record goes first.
+func (d *Dir) forgetApply() {
+	for _, name := range []string{"record.json", "stdout", "stderr"} {
+		if err := os.Remove(d.data(applyName, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			d.log().Warn("apply not tidied up", "error", err)
+		}
+	}
+}
+
+// Abandoned is an apply whose Plumbline died before it ended.
+type Abandoned struct {
+	// Running is true while Terraform is still at it.
+	Running bool
+	// PID is Terraform's process; zero when Plumbline died in the very moment in which it started it.
+	PID int
+	// Began is when it began.
+	Began time.Time
+	// PlanFile is the path of the plan, which may be gone by now.
+	PlanFile string
+	// Done and Begun are as in [Applied].
+	Done, Begun []string
+	// Errors is what Terraform reported as errors, masked; empty when none, or not yet.
+	Errors string
+	// Completed is true when Terraform said that the apply is complete.
+	Completed bool
+}
+
+// Abandoned returns the apply that an earlier Plumbline left running in this data directory, also after Terraform has
+// ended; nil when there is none. With forget, one that has ended is forgotten.
+func (d *Dir) Abandoned(forget bool) (*Abandoned, error) {
+	unlock, held, err := d.tryApplyLock()
+	if err != nil || held {
+		return nil, err // With the lock held, the Plumbline that started it lives.
+	}
+	defer unlock()
+	data, err := os.ReadFile(d.data(applyName, "record.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read record of an apply: %w", err)
+	}
+	var r applyRecord
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, fmt.Errorf("read record of an apply %q: %w", d.data(applyName, "record.json"), err)
+	}
+	stdout := d.data(applyName, "stdout")
+	a := &Abandoned{PID: r.PID, Began: r.Began, PlanFile: r.Plan, Running: r.PID != 0 && processStart(r.PID) == r.Start && r.Start != ""}
+	a.Done, a.Begun = progress(stdout)
+	if stderr := head(d.data(applyName, "stderr")); stderr != "" {
+		a.Errors = explain(stderr, "", d.secrets)
+	}
+	a.Completed = !a.Running && a.Errors == "" && completed(stdout)
+	if forget && !a.Running {
+		d.forgetApply()
+	}
+	return a, nil
+}
+
+// busy is an error while an abandoned apply runs.
+func (d *Dir) busy() error {
+	if _, err := os.Stat(d.data(applyName, "record.json")); err != nil {
+		return nil // The usual case, at the price of one look.
+	}
+	a, err := d.Abandoned(false)
+	if err != nil {
+		return err
+	}
+	if a != nil && a.Running {
+		return &BusyError{PID: a.PID, Began: a.Began.Format(time.RFC3339)}
+	}
+	return nil
+}
+
+// tryApplyLock takes the lock that Apply holds, without waiting.
+func (d *Dir) tryApplyLock() (unlock func(), held bool, err error) {
+	f, err := os.Open(d.data(applyName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() {}, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("look for an apply: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		f.Close()
+		return nil, true, nil
+	}
+	return func() { f.Close() }, false, nil
+}
+
+// followInterval is how often the output of a running apply is looked at.
+const followInterval = 50 * time.Millisecond
+
+// follow copies what is appended to a file until stop is closed, and then the rest. It ends when w fails.
+func follow(path string, w io.Writer, stop <-chan struct{}) {
+	if w == nil {
+		return
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	tick := time.NewTicker(followInterval)
+	defer tick.Stop()
+	for last := false; ; {
+		if _, err := io.Copy(w, f); err != nil || last {
+			return
+		}
+		select {
+		case <-stop:
+			last = true
+		case <-tick.C:
+		}
+	}
+}
+
+// head returns the beginning of a file, "" when it cannot be read.
+func head(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	data, _ := io.ReadAll(io.LimitReader(f, maxStderr))
+	return string(data)
+}
+
+// Terraform's own words, from internal/command/views/hook_ui.go; OpenTofu has kept them.
+var (
+	doneRE  = regexp.MustCompile(`^(.+): (?:Creation|Modifications|Destruction|Import|Closing|Opening) complete\b`)
+	begunRE = regexp.MustCompile(`^(.+): (?:Creating|Modifying|Destroying)\.\.\.`)
+)
+
+// progress reads from an apply's output what it has done and what it has begun. Lines of provisioners, which come after
+// an address and a name in parentheses, and may say anything, are not believed.
+func progress(path string) (done, begun []string) {
+	eachLine(path, func(line string) {
+		if strings.Contains(line, "-exec): ") {
+			return
+		}
+		if m := doneRE.FindStringSubmatch(line); m != nil {
+			if i := slices.Index(begun, m[1]); i >= 0 {
+				done = append(done, m[1])
+				begun = slices.Delete(begun, i, i+1)
+			} else if strings.Contains(line, ": Import complete") {
+				done = append(done, m[1])
+			}
+		} else if m := begunRE.FindStringSubmatch(line); m != nil {
+			begun = append(begun, strings.TrimSpace(m[1]))
+		}
+	})
+	return done, begun
+}
+
+func completed(path string) bool {
+	found := false
+	eachLine(path, func(line string) {
+		found = found || strings.HasPrefix(line, "Apply complete!")
+	})
+	return found
+}
+
+// eachLine calls f for every line of a file, of very long ones for the beginning.
+func eachLine(path string, f func(line string)) {
+	file, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	r := bufio.NewReaderSize(file, 64<<10)
+	for {
+		line, err := r.ReadSlice('\n')
+		if len(line) > 0 {
+			f(strings.TrimRight(string(line), "\r\n"))
+		}
+		for errors.Is(err, bufio.ErrBufferFull) {
+			_, err = r.ReadSlice('\n')
+		}
+		if err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package terraform
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// configuration is what init depends on in the files of a root module and its local modules. Two digests are kept: one
+// of the bytes, which is cheap to compare (about 0.1 ms), and, should the bytes differ, one of what they mean to init,
+// so that an edited resource does not cost an init.
+type configuration struct {
+	// dirs are the root module and its local modules, absolute.
+	dirs []string
+	// bytes is a digest of every configuration file in dirs.
+	bytes string
+	// meaning is a digest of terraform blocks, of the sources and versions of modules, and of the providers that
+	// blocks imply. A comment within a terraform block counts; anything that init does not read does not.
+	meaning string
+	// cloud is true when a cloud block takes the place of a backend.
+	cloud bool
+}
+
+// isConfig reports whether the engine reads the file as configuration.
+func isConfig(engine, name string) bool {
+	if strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") || strings.HasPrefix(name, "#") && strings.HasSuffix(name, "#") {
+		return false
+	}
+	if strings.HasSuffix(name, ".tf") || strings.HasSuffix(name, ".tf.json") {
+		return true
+	}
+	return engine == "tofu" && (strings.HasSuffix(name, ".tofu") || strings.HasSuffix(name, ".tofu.json"))
+}
+
+// configFiles reads the configuration files of one directory, in the order of their names.
+func configFiles(engine, dir string, each func(path string, src []byte)) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("read module: %w", err)
+	}
+	for _, e := range entries {
+		if !isConfig(engine, e.Name()) {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		src, err := os.ReadFile(path)
+		if err != nil {
+			// A dangling link or a directory of such a name: Terraform will say what is wrong.
+			src = []byte(err.Error())
+		}
+		each(path, src)
+	}
+	return nil
+}
+
+// bytesOf is the digest of every configuration file in dirs. A directory that is gone counts as empty.
+func bytesOf(engine string, dirs []string) (string, error) {
+	h := sha256.New()
+	for _, dir := range dirs {
+		err := configFiles(engine, dir, func(path string, src []byte) {
+			fmt.Fprintf(h, "%s\x00%d\x00", path, len(src))
+			h.Write(src)
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// readConfiguration reads a root module and, through it, its local modules.
+func readConfiguration(engine, root string) (configuration, error) {
+	c := configuration{dirs: []string{root}}
+	var facts []string
+	for i := 0; i < len(c.dirs); i++ {
+		dir := c.dirs[i]
+		err := configFiles(engine, dir, func(path string, src []byte) {
+			facts = append(facts, c.read(engine, dir, path, src)...)
+		})
+		// A local module that is missing is for Terraform to report, with the line that calls it.
+		if err != nil && (i == 0 || !errors.Is(err, fs.ErrNotExist)) {
+			return configuration{}, err
+		}
+	}
+	slices.Sort(facts)
+	h := sha256.New()
+	for _, f := range slices.Compact(facts) {
+		fmt.Fprintf(h, "%d\x00%s", len(f), f)
+	}
+	c.meaning = hex.EncodeToString(h.Sum(nil))
+	var err error
+	c.bytes, err = bytesOf(engine, c.dirs)
+	return c, err
+}
+
+// read returns what one file says to init, and adds the local modules that it calls to c.dirs.
+func (c *configuration) read(engine, dir, path string, src []byte) (facts []string) {
+	say := func(parts ...string) { facts = append(facts, strings.Join(parts, "\x00")) }
+	file, diags := hclsyntax.ParseConfig(src, path, hcl.InitialPos)
+	if strings.HasSuffix(path, ".json") || diags.HasErrors() {
+		// JSON is rare, and broken files are rarely the same for long: all of their bytes count.
+		say(path, string(src))
+		if strings.Contains(string(src), `"cloud"`) {
+			c.cloud = true
+		}
+		if diags.HasErrors() {
+			return facts
+		}
+	}
+	if strings.HasSuffix(path, ".json") {
+		return facts
+	}
+	text := func(r hcl.Range) string { return string(r.SliceBytes(src)) }
+	for _, b := range file.Body.(*hclsyntax.Body).Blocks {
+		switch b.Type {
+		case "terraform":
+			// The directory counts: only the root module's backend does, and moving a block between modules matters.
+			say("terraform", dir, text(b.Range()))
+			c.cloud = c.cloud || slices.ContainsFunc(b.Body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == "cloud" })
+		case "module":
+			say("module", dir, strings.Join(b.Labels, "."))
+			for _, name := range []string{"source", "version"} {
+				if a, ok := b.Body.Attributes[name]; ok {
+					say("module", dir, strings.Join(b.Labels, "."), name, text(a.Expr.Range()))
+				}
+			}
+			if a, ok := b.Body.Attributes["source"]; ok {
+				if s := literal(a.Expr); strings.HasPrefix(s, "./") || strings.HasPrefix(s, "../") {
+					if local := filepath.Join(dir, filepath.FromSlash(s)); !slices.Contains(c.dirs, local) {
+						c.dirs = append(c.dirs, local)
+					}
+				}
+			}
+		case "resource", "data", "ephemeral", "provider":
+			if len(b.Labels) > 0 {
+				// "aws_instance" implies the provider aws.
+				name, _, _ := strings.Cut(b.Labels[0], "_")
+				say("provider", dir, name)
+			}
+			if a, ok := b.Body.Attributes["provider"]; ok && b.Type != "provider" {
+				say("provider", dir, text(a.Expr.Range()))
+			}
+		case "import":
+			if a, ok := b.Body.Attributes["provider"]; ok {
+				say("provider", dir, text(a.Expr.Range()))
+			}
+		case "variable", "locals":
+			// OpenTofu lets a backend and a module source refer to these.
+			if engine == "tofu" {
+				say(b.Type, dir, text(b.Range()))
+			}
+		}
+	}
+	return facts
+}
