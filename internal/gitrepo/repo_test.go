@@ -1,0 +1,151 @@
+package gitrepo_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/plumbline-dev/plumbline/internal/gitrepo"
+)
+
+// TestMain cuts the tests off from the configuration of the machine: Git, here
+// and in the children of the package, sees the empty one only.
+func TestMain(m *testing.M) {
+	home, err := os.MkdirTemp("", "gitrepo-home-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	for name, value := range map[string]string{
+		"HOME":                home,
+		"XDG_CONFIG_HOME":     home,
+		"GIT_CONFIG_GLOBAL":   os.DevNull,
+		"GIT_CONFIG_NOSYSTEM": "1",
+		"GIT_AUTHOR_NAME":     "Ada", "GIT_AUTHOR_EMAIL": "ada@example.com",
+		"GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.com",
+		"GIT_AUTHOR_DATE": "1700000000 +0000", "GIT_COMMITTER_DATE": "1700000000 +0000",
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	status := m.Run()
+	_ = os.RemoveAll(home)
+	os.Exit(status)
+}
+
+// git runs the git command in dir and returns what it printed, trimmed.
+func git(tb testing.TB, dir string, args ...string) string {
+	tb.Helper()
+	return gitInput(tb, dir, nil, args...)
+}
+
+// gitInput is git with standard input.
+func gitInput(tb testing.TB, dir string, stdin []byte, args ...string) string {
+	tb.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = dir
+	cmd.Stdin = bytes.NewReader(stdin)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		tb.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// newRepo makes an empty repository whose branch is main.
+func newRepo(tb testing.TB) string {
+	tb.Helper()
+	dir, err := filepath.EvalSymlinks(tb.TempDir())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	git(tb, dir, "init", "-q", "-b", "main")
+	return dir
+}
+
+// write puts files into a directory.
+func write(tb testing.TB, dir string, files map[string]string) {
+	tb.Helper()
+	for name, content := range files {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			tb.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// commit commits everything and returns the id.
+func commit(tb testing.TB, dir string) string {
+	tb.Helper()
+	git(tb, dir, "add", "-A")
+	git(tb, dir, "commit", "-q", "--allow-empty", "-m", "change")
+	return git(tb, dir, "rev-parse", "HEAD")
+}
+
+// open opens the repository at dir.
+func open(tb testing.TB, dir string) *gitrepo.Repo {
+	tb.Helper()
+	r, err := gitrepo.Open(dir)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return r
+}
+
+// tree opens the files of a commit until the test ends.
+func tree(tb testing.TB, r *gitrepo.Repo, rev string) *gitrepo.Tree {
+	tb.Helper()
+	tr, err := r.Tree(tb.Context(), rev)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := tr.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return tr
+}
+
+// monorepo makes a packed repository of 5,000 root modules and 200 local ones
+// with three small files each. Its second commit changes one file.
+func monorepo(tb testing.TB) (dir, first, second string) {
+	tb.Helper()
+	dir = newRepo(tb)
+	var in bytes.Buffer
+	file := func(name, content string) {
+		fmt.Fprintf(&in, "M 100644 inline %s\ndata %d\n%s\n", name, len(content), content)
+	}
+	head := func(n int) {
+		fmt.Fprintf(&in, "commit refs/heads/main\nmark :%d\ncommitter Ada <ada@example.com> %d +0000\ndata 6\nchange\n", n, 1700000000+n)
+	}
+	head(1)
+	for i := range 200 {
+		d := fmt.Sprintf("modules/m%03d", i)
+		file(d+"/main.tf", fmt.Sprintf("resource \"terraform_data\" \"m%d\" {\n  input = var.x%d\n}\n\nlocals {\n  name = \"module-%d\"\n}\n", i, i, i))
+		file(d+"/variables.tf", fmt.Sprintf("variable \"x%d\" {\n  type = string\n}\n", i))
+		file(d+"/outputs.tf", fmt.Sprintf("output \"o%d\" {\n  value = terraform_data.m%d.id\n}\n", i, i))
+	}
+	root := func(i int) string { return fmt.Sprintf("envs/r%02d/app%04d", i%50, i) }
+	for i := range 5000 {
+		d := root(i)
+		file(d+"/main.tf", fmt.Sprintf("terraform {\n  required_version = \">= 1.5\"\n}\n\nmodule \"a\" {\n  source = \"../../../modules/m%03d\"\n  x%d    = \"app%d\"\n}\n\nresource \"terraform_data\" \"r%d\" {\n  input = \"%d\"\n}\n", i%200, i%200, i, i, i))
+		file(d+"/variables.tf", fmt.Sprintf("variable \"env%d\" {\n  type    = string\n  default = \"e%d\"\n}\n", i, i))
+		file(d+"/outputs.tf", fmt.Sprintf("output \"out%d\" {\n  value = terraform_data.r%d.output\n}\n", i, i))
+	}
+	head(2)
+	file(root(2500)+"/main.tf", "# changed\n")
+	gitInput(tb, dir, in.Bytes(), "fast-import", "--quiet")
+	return dir, git(tb, dir, "rev-parse", "main~1"), git(tb, dir, "rev-parse", "main")
+}
