@@ -127,6 +127,9 @@ func (d *Dir) runInit(ctx context.Context) error {
 	if err := d.presetWorkspace(); err != nil {
 		return err
 	}
+	if err := d.presetLocalBackend(); err != nil {
+		return err
+	}
 	args := []string{"init", "-no-color", "-input=false"}
 	for _, f := range d.opts.BackendConfig {
 		args = append(args, "-backend-config="+f)
@@ -143,9 +146,13 @@ func (d *Dir) runInit(ctx context.Context) error {
 		if err := os.Remove(d.data("environment")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("choose Terraform workspace: %w", err)
 		}
-		_, err = d.run(ctx, "init", nil, args...)
+		out, err = d.run(ctx, "init", nil, args...)
 	}
 	if err != nil {
+		if hasTitle(out, "input is disabled", "interactive input") {
+			err = fmt.Errorf("%w\n\nA local state (terraform.tfstate) lies in %s, and Terraform asks whether it belongs into the backend: "+
+				"move it there with terraform init -migrate-state, or out of the way", err, d.opts.Dir)
+		}
 		return err
 	}
 	return d.selectWorkspace(ctx)

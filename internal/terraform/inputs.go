@@ -1,6 +1,7 @@
 package terraform
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -26,8 +27,14 @@ type configuration struct {
 	// meaning is a digest of terraform blocks, of the sources and versions of modules, and of the providers that
 	// blocks imply. A comment within a terraform block counts; anything that init does not read does not.
 	meaning string
-	// cloud is true when a cloud block takes the place of a backend.
-	cloud bool
+	// local is the root module's local backend, nil when it has none or one that cannot be read without Terraform.
+	local *localBackend
+}
+
+// localBackend are the settings of a local backend, nil for what is not set.
+type localBackend struct {
+	Path         *string `json:"path"`
+	WorkspaceDir *string `json:"workspace_dir"`
 }
 
 // isConfig reports whether the engine reads the file as configuration.
@@ -81,15 +88,21 @@ func bytesOf(engine string, dirs []string) (string, error) {
 func readConfiguration(engine, root string) (configuration, error) {
 	c := configuration{dirs: []string{root}}
 	var facts []string
+	overridden := false
 	for i := 0; i < len(c.dirs); i++ {
 		dir := c.dirs[i]
 		err := configFiles(engine, dir, func(path string, src []byte) {
 			facts = append(facts, c.read(engine, dir, path, src)...)
+			name := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(path), ".json"), filepath.Ext(strings.TrimSuffix(path, ".json")))
+			overridden = overridden || i == 0 && (name == "override" || strings.HasSuffix(name, "_override"))
 		})
 		// A local module that is missing is for Terraform to report, with the line that calls it.
 		if err != nil && (i == 0 || !errors.Is(err, fs.ErrNotExist)) {
 			return configuration{}, err
 		}
+	}
+	if overridden {
+		c.local = nil // What override files make of it is for Terraform to say.
 	}
 	slices.Sort(facts)
 	h := sha256.New()
@@ -109,9 +122,6 @@ func (c *configuration) read(engine, dir, path string, src []byte) (facts []stri
 	if strings.HasSuffix(path, ".json") || diags.HasErrors() {
 		// JSON is rare, and broken files are rarely the same for long: all of their bytes count.
 		say(path, string(src))
-		if strings.Contains(string(src), `"cloud"`) {
-			c.cloud = true
-		}
 		if diags.HasErrors() {
 			return facts
 		}
@@ -125,7 +135,9 @@ func (c *configuration) read(engine, dir, path string, src []byte) (facts []stri
 		case "terraform":
 			// The directory counts: only the root module's backend does, and moving a block between modules matters.
 			say("terraform", dir, text(b.Range()))
-			c.cloud = c.cloud || slices.ContainsFunc(b.Body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == "cloud" })
+			if dir == c.dirs[0] {
+				c.local = cmp.Or(c.local, readLocalBackend(b.Body))
+			}
 		case "module":
 			say("module", dir, strings.Join(b.Labels, "."))
 			for _, name := range []string{"source", "version"} {
@@ -143,8 +155,9 @@ func (c *configuration) read(engine, dir, path string, src []byte) (facts []stri
 		case "resource", "data", "ephemeral", "provider":
 			if len(b.Labels) > 0 {
 				// "aws_instance" implies the provider aws.
-				name, _, _ := strings.Cut(b.Labels[0], "_")
-				say("provider", dir, name)
+				if name, _, _ := strings.Cut(b.Labels[0], "_"); name != "terraform" { // That one is built in.
+					say("provider", dir, name)
+				}
 			}
 			if a, ok := b.Body.Attributes["provider"]; ok && b.Type != "provider" {
 				say("provider", dir, text(a.Expr.Range()))
@@ -161,4 +174,29 @@ func (c *configuration) read(engine, dir, path string, src []byte) (facts []stri
 		}
 	}
 	return facts
+}
+
+// readLocalBackend returns the local backend in a terraform block.
+func readLocalBackend(body *hclsyntax.Body) *localBackend {
+	for _, b := range body.Blocks {
+		if b.Type != "backend" || len(b.Labels) != 1 || b.Labels[0] != "local" {
+			continue
+		}
+		l := &localBackend{}
+		for name, a := range b.Body.Attributes {
+			value := literal(a.Expr)
+			switch {
+			case value == "":
+				return nil
+			case name == "path":
+				l.Path = &value
+			case name == "workspace_dir":
+				l.WorkspaceDir = &value
+			default:
+				return nil
+			}
+		}
+		return l
+	}
+	return nil
 }

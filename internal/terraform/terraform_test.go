@@ -248,7 +248,12 @@ resource "terraform_data" "it" {
 }
 
 resource "terraform_data" "other" {
-  count = "many"
+  lifecycle {
+    precondition {
+      condition     = var.token == ""
+      error_message = "Neither here."
+    }
+  }
 }
 `)
 	o := options(t, dir)
@@ -265,7 +270,8 @@ resource "terraform_data" "other" {
 	if strings.Contains(text, "hunter2") || !strings.Contains(text, "The token was (hidden)") {
 		t.Errorf("the secret is not hidden in:\n%s", text)
 	}
-	if !strings.Contains(text, "Error: Incorrect value type") || !strings.Contains(text, "main.tf line 16") || !strings.Contains(text, dir) {
+	if !strings.Contains(text, "Error: Resource precondition failed") || !strings.Contains(text, "main.tf line 9") ||
+		!strings.Contains(text, "Neither here.") || !strings.Contains(text, dir) {
 		t.Errorf("want Terraform's diagnosis and the directory in:\n%s", text)
 	}
 	if _, err := os.Stat(out); err == nil {

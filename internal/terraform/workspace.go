@@ -94,19 +94,42 @@ func (d *Dir) presetWorkspace() error {
 	return nil
 }
 
+// presetLocalBackend records a local backend as if it had been initialised already. Otherwise Terraform finds the states
+// of other workspaces, which lie where its default is, and stops to ask whether they should be copied onto themselves.
+// Init compares what is recorded with the configuration, and brings it up to date.
+func (d *Dir) presetLocalBackend() error {
+	if len(d.opts.BackendConfig) > 0 {
+		return nil
+	}
+	c, err := readConfiguration(d.opts.Binary.Engine, d.opts.Dir)
+	if err != nil {
+		return err
+	}
+	if c.local == nil {
+		return nil
+	}
+	config, err := json.Marshal(c.local)
+	if err != nil {
+		return fmt.Errorf("prepare local backend: %w", err)
+	}
+	record := fmt.Sprintf(`{"version":3,"serial":1,"lineage":"","backend":{"type":"local","config":%s,"hash":0}}`, config)
+	if err := os.WriteFile(d.data("terraform.tfstate"), []byte(record), 0o600); err != nil {
+		return fmt.Errorf("prepare local backend: %w", err)
+	}
+	return nil
+}
+
 // selectWorkspace makes sure, after init, that the workspace exists and is selected.
 func (d *Dir) selectWorkspace(ctx context.Context) error {
 	if d.opts.Workspace == defaultWorkspace {
 		return nil
 	}
-	b := d.backend()
-	if b.Type == "" {
-		// Without a backend init verifies nothing, and a workspace is a directory.
-		file, _ := d.stateFile()
+	if file, ok := d.stateFile(); ok {
+		// With local states init need not have verified anything, and a workspace is a directory.
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return fmt.Errorf("create Terraform workspace %q: %w", d.opts.Workspace, err)
 		}
-		return nil
+		return d.presetWorkspace()
 	}
 	if d.selectedWorkspace() == d.opts.Workspace {
 		return nil
