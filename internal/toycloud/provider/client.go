@@ -119,10 +119,16 @@ func (c *client) do(ctx context.Context, method string, u *url.URL, key string, 
 			return nil
 		}
 		again, wait := retry(err, attempt)
-		if !again || ctx.Err() != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+		if !again {
 			return err
 		}
 		if attempt > c.retries {
+			if attempt == 1 {
+				return err
+			}
 			return &gaveUp{attempt, err}
 		}
 		timer := time.NewTimer(wait)
@@ -148,6 +154,13 @@ func (c *client) try(ctx context.Context, method string, u *url.URL, key string,
 		req.Header.Set("Idempotency-Key", key)
 	}
 	resp, err := c.http.Do(req)
+	var inner *url.Error
+	if errors.As(err, &inner) {
+		err = inner.Err // the rest is method and URL
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("there was no answer within %s: %w", c.timeout, err)
+	}
 	if err != nil {
 		return &transportError{err}
 	}
