@@ -37,7 +37,7 @@ type Config struct {
 	// backend.
 	Workspaces []Entry `yaml:"workspaces,omitempty" json:"workspaces,omitempty"`
 
-	// Directories in which nothing is discovered: patterns relative to the repository's root, where ** stands for any
+	// Directories in which, and below which, nothing is discovered: patterns relative to the repository's root, where ** stands for any
 	// number of directories. An entry under "workspaces" wins over a pattern.
 	Ignore []string `yaml:"ignore,omitempty" json:"ignore,omitempty"`
 
@@ -71,7 +71,8 @@ type Settings struct {
 	// Terraform workspace to select. Default: "default".
 	Workspace string `yaml:"workspace,omitempty" json:"workspace,omitempty"`
 
-	// Which program runs: terraform, or tofu for OpenTofu. Default: terraform.
+	// Which program runs: terraform, or tofu for OpenTofu. Default: tofu for a directory that has only files which OpenTofu
+	// alone reads (.tofu), else terraform.
 	Engine string `yaml:"engine,omitempty" json:"engine,omitempty"`
 
 	// Version constraint for the engine, in quotes. Default: required_version of the root module, else the

@@ -208,6 +208,30 @@ func TestParseConfigReturnsWhatItCouldRead(t *testing.T) {
 	}
 }
 
+// TestExamplesInTheDocsAreValid reads every YAML block of the guides that is a plumbline.yaml.
+func TestExamplesInTheDocsAreValid(t *testing.T) {
+	read := 0
+	for _, guide := range []string{"../docs/plumbline.yaml.md", "../docs/migrate-from-atlantis.md"} {
+		data, err := os.ReadFile(guide)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, part := range strings.Split(string(data), "```yaml\n") {
+			if i == 0 {
+				continue
+			}
+			example, _, _ := strings.Cut(part, "```")
+			if _, problems := workspaces.ParseConfig(guide, []byte(example)); len(problems) > 0 {
+				t.Errorf("%s\nhas problems:\n%s", example, list(problems))
+			}
+			read++
+		}
+	}
+	if read < 3 {
+		t.Errorf("read %d examples, want at least 3", read)
+	}
+}
+
 // FuzzParseConfig holds ParseConfig to this: it never panics, names lines that exist, and gives the same answer twice. A
 // file without errors keeps its meaning when it is written as JSON, which is YAML too.
 func FuzzParseConfig(f *testing.F) {

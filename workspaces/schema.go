@@ -1,7 +1,6 @@
 package workspaces
 
 import (
-	"bytes"
 	_ "embed" // for the two source files below
 	"encoding/json"
 	"fmt"
@@ -46,14 +45,11 @@ func Schema() ([]byte, error) {
 		}
 		refine.with(refine.schema)
 	}
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(schema); err != nil {
+	out, err := json.MarshalIndent(schema, "", "  ")
+	if err != nil {
 		return nil, fmt.Errorf("write the schema: %w", err)
 	}
-	return out.Bytes(), nil
+	return append(out, '\n'), nil
 }
 
 // refinement is what the Go type of a key does not say.
@@ -98,7 +94,7 @@ func refinements(top *jsonschema.Schema) []refinement {
 	add(entry, "depends_on", items(workspaceNameForm), examples([]string{"network/prod"}))
 	for _, settings := range []*jsonschema.Schema{at(top, "defaults"), entry} {
 		add(settings, "workspace", form(terraformWorkspace), usually("default"), examples("prod"))
-		add(settings, "engine", oneOf(engineChoices), usually("terraform"))
+		add(settings, "engine", oneOf(engineChoices))
 		add(settings, "terraform", text, examples("~> 1.11", ">= 1.9, < 2.0"))
 		add(settings, "apply", oneOf(applyChoices), usually("on-merge"))
 		add(settings, "approvals", between(0, maxApprovals), usually(0))
