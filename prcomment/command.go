@@ -59,9 +59,9 @@ func ParseCommand(body string) (Command, bool, error) {
 		}
 		hint := ""
 		if near != "" {
-			hint = " Did you mean `plumbline " + string(near) + "`?"
+			hint = " (did you mean `plumbline " + string(near) + "`?)"
 		}
-		return Command{}, true, fmt.Errorf("There is no command %s.%s %s", code("plumbline "+shorten(words[1], 60)), hint, usage)
+		return Command{}, true, fmt.Errorf("there is no command %s%s; %s", code("plumbline "+shorten(words[1], 60)), hint, usage)
 	}
 	if err != nil {
 		return Command{}, true, err
@@ -77,14 +77,14 @@ func ParseCommand(body string) (Command, bool, error) {
 		flag, name, joined := strings.Cut(word, "=")
 		if flag != "-w" && flag != "--workspace" {
 			if isFlag(word) {
-				return Command{}, true, fmt.Errorf("%s is not known here. %s", code(shorten(word, 60)), usage)
+				return Command{}, true, fmt.Errorf("%s is not known here; %s", code(shorten(word, 60)), usage)
 			}
-			return Command{}, true, fmt.Errorf("%s stands alone: workspaces are chosen with `-w`, as in %s.",
+			return Command{}, true, fmt.Errorf("%s stands alone: workspaces are chosen with `-w`, as in %s",
 				code(shorten(word, 60)), code("plumbline "+string(verb)+" -w "+argument(shorten(word, 60))))
 		}
 		if !joined {
 			if len(rest) == 0 || isFlag(rest[0]) {
-				return Command{}, true, fmt.Errorf("%s needs the name of a workspace. %s", code(flag), usage)
+				return Command{}, true, fmt.Errorf("%s needs the name of a workspace; %s", code(flag), usage)
 			}
 			name, rest = rest[0], rest[1:]
 		}
@@ -95,14 +95,15 @@ func ParseCommand(body string) (Command, bool, error) {
 			c.Workspaces = append(c.Workspaces, name)
 		}
 		if len(c.Workspaces) > maxSelection {
-			return Command{}, true, fmt.Errorf("These are more than %d workspaces. Leave `-w` out to mean all that are affected.", maxSelection)
+			return Command{}, true, fmt.Errorf("these are more than %d workspaces; leave `-w` out to mean all that are affected", maxSelection)
 		}
 	}
 	return c, true, nil
 }
 
-const usage = "What can be commented is `plumbline plan`, `plumbline apply`, `plumbline unlock` and `plumbline help`; " +
-	"`-w NAME` picks a workspace."
+// usage ends the errors about commands.
+const usage = "what can be commented is `plumbline plan`, `plumbline apply`, `plumbline unlock` and `plumbline help`; " +
+	"`-w NAME` picks a workspace"
 
 // commandLine finds the line that may be a command. It looks at the first few kilobytes of a comment only.
 func commandLine(body string) (string, bool) {
@@ -118,7 +119,7 @@ func commandLine(body string) (string, bool) {
 		}
 		indented := strings.HasPrefix(line, "\t") || strings.HasPrefix(line, "    ")
 		name := trimmed[:min(len(trimmed), len("plumbline"))]
-		if indented || !strings.EqualFold(name, "plumbline") || !utf8.ValidString(trimmed) {
+		if indented || len(trimmed) > maxCommand || !strings.EqualFold(name, "plumbline") || !utf8.ValidString(trimmed) {
 			return "", false
 		}
 		if rest := trimmed[len(name):]; rest != "" && rest[0] != ' ' && rest[0] != '\t' {
@@ -132,9 +133,6 @@ func commandLine(body string) (string, bool) {
 // splitWords splits a line at spaces, outside of quotes. Quotes and dashes are also known in the shapes that telephones
 // make of them.
 func splitWords(line string) ([]string, error) {
-	if len(line) > maxCommand {
-		return strings.Fields(line[:200])[:1], errors.New("This command is too long to be read.")
-	}
 	var words []string
 	var word strings.Builder
 	inWord, escaped := false, false
@@ -178,7 +176,7 @@ func splitWords(line string) ([]string, error) {
 		words = append(words, word.String())
 	}
 	if quote != 0 {
-		return words, errors.New("A quote is not closed. Names with spaces are written as `-w \"my workspace\"`.")
+		return words, errors.New("a quote is not closed; names with spaces are written as `-w \"my workspace\"`")
 	}
 	return words, nil
 }
@@ -186,11 +184,11 @@ func splitWords(line string) ([]string, error) {
 func checkName(name string) error {
 	switch {
 	case name == "":
-		return errors.New("`-w` needs the name of a workspace. " + usage)
+		return errors.New("`-w` needs the name of a workspace; " + usage)
 	case len(name) > 500:
-		return errors.New("The name after `-w` is too long to be one of a workspace.")
+		return errors.New("the name after `-w` is too long to be one of a workspace")
 	case strings.ContainsFunc(name, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }):
-		return fmt.Errorf("%s has invisible characters in it, which no workspace has.", code(shorten(name, 100)))
+		return fmt.Errorf("%s has invisible characters in it, which no workspace has", code(shorten(name, 100)))
 	}
 	return nil
 }

@@ -97,6 +97,7 @@ func (w *renderer) details(g *group, alone bool) {
 	top := tag + "<summary>" + summary.String() + "</summary>\n\n"
 	again := "<details open><summary>" + summary.String() + " (continued)</summary>\n\n"
 	w.pages.need(len(top) + 1000)
+	w.members(g)
 
 	for _, block := range w.reviewed(g) {
 		w.pages.section(section{
@@ -115,6 +116,27 @@ func (w *renderer) details(g *group, alone bool) {
 		close:  fence + "\n\n</details>\n\n",
 		last:   fence + "\n\n" + w.below(g) + "</details>\n\n",
 	})
+}
+
+// members names the workspaces of a large group, folded: the table and the summary have room for a few only.
+func (w *renderer) members(g *group) {
+	if len(g.members) <= 4 {
+		return
+	}
+	var lines []string
+	for i := 0; i < len(g.members); i += 3 {
+		var names []string
+		for _, ws := range g.members[i:min(i+3, len(g.members))] {
+			names = append(names, w.name(ws.Name))
+		}
+		line := strings.Join(names, ", ")
+		if i+3 < len(g.members) {
+			line += ","
+		}
+		lines = append(lines, line)
+	}
+	top := "<details><summary>The " + number(len(g.members)) + " workspaces that have the plan below</summary>\n\n"
+	w.pages.section(section{open: top, lines: lines, close: "\n</details>\n\n"})
 }
 
 // below is what stands under a diff: what is not in it, notes, and which plan it is.
@@ -204,9 +226,9 @@ func (w *renderer) reviewed(g *group) []comparison {
 		old[c.Address+"\x00"+c.DeposedKey] = c
 	}
 	w1 := &patchWriter{redactor: r, room: roomEach, share: roomEach}
-	body := func(c change) string {
+	body := func(c change) []string {
 		lines, _ := w1.attributes(c, roomEach)
-		return c.header(r) + "\n" + strings.Join(lines, "\n")
+		return append(lines, c.header(r))
 	}
 	var lines []string
 	same := 0
@@ -227,10 +249,21 @@ func (w *renderer) reviewed(g *group) []comparison {
 			add("+ new:     " + strings.TrimLeft(c.header(r), "+-/!# "))
 		case before.deed != c.deed:
 			add("! other:   " + c.deed.String() + " instead of " + before.deed.String() + " " + c.name(r))
-		case body(before) != body(c):
-			add("! values:  " + c.deed.String() + " " + c.name(r))
 		default:
-			same++
+			was, is := body(before), body(c)
+			if slices.Equal(was, is) {
+				same++
+				continue
+			}
+			add("! values:  " + c.deed.String() + " " + c.name(r))
+			for _, e := range editScript(was, is) {
+				switch e.op {
+				case '-':
+					add("-   was:   " + strings.TrimLeft(was[e.a], "+-!# "))
+				case '+':
+					add("+   is:    " + strings.TrimLeft(is[e.b], "+-!# "))
+				}
+			}
 		}
 	}
 	for _, key := range sortedKeys(old) {

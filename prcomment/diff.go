@@ -1,6 +1,7 @@
 package prcomment
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"hash/maphash"
@@ -160,14 +161,31 @@ func (d *differ) compareValue(label, path string, before, after value, unknown a
 	case isScalar(before.v) && isScalar(after.v):
 		return d.scalars(label, before, after, depth)
 	}
+	// One value that becomes a list of such, or back: policies are full of them.
+	switch {
+	case isScalar(before.v) && afterIsList && !slices.ContainsFunc(afterList, func(v any) bool { return !isScalar(v) }):
+		return d.listed(label, path, value{v: []any{before.v}, has: true}, after, "becomes a list", unknown, depth)
+	case isScalar(after.v) && beforeIsList && !slices.ContainsFunc(beforeList, func(v any) bool { return !isScalar(v) }):
+		return d.listed(label, path, before, value{v: []any{after.v}, has: true}, "is no list any more", nil, depth)
+	}
 	// The kind of value changed: all of the old one goes, all of the new one comes.
 	n := d.node(node{op: ' ', label: label})
-	if k := d.compare("", nowhere, before, value{}, nil, depth+1); k != nil {
+	if k := d.compare("(was)", nowhere, before, value{}, nil, depth+1); k != nil {
 		n.kids = append(n.kids, k)
 	}
-	if k := d.compare("", nowhere, value{}, after, unknown, depth+1); k != nil {
+	if k := d.compare("(becomes)", nowhere, value{}, after, unknown, depth+1); k != nil {
 		n.kids = append(n.kids, k)
 	}
+	return n
+}
+
+// listed compares two lists of which one was no list.
+func (d *differ) listed(label, path string, before, after value, note string, unknown any, depth int) *node {
+	n := d.lists(label, path, before, after, asList(before.v), asList(after.v), unknown, depth)
+	if n == nil {
+		n = d.node(node{op: '!', label: label, after: d.scalar(asList(after.v)[0])})
+	}
+	n.note, n.fold = note, false
 	return n
 }
 
@@ -309,40 +327,47 @@ func (d *differ) lists(label, path string, before, after value, beforeList, afte
 		n.op = ' '
 	}
 	edits := editScript(d.tokens(before, nil), d.tokens(after, unknownList))
-	for i := 0; i < len(edits) && !d.full(); {
-		e := edits[i]
-		if e.op == ' ' {
-			i++
+	moved := false
+	if isObjects(beforeList) && isObjects(afterList) {
+		edits, moved = matchObjects(edits, d.tokens(before, nil), d.tokens(after, unknownList))
+	}
+	gone, come := splitEdits(edits)
+	partner := pair(beforeList, afterList, gone, come)
+	paired := make(map[int]bool, len(partner))
+	for _, c := range partner {
+		paired[c] = true
+	}
+	for _, e := range edits {
+		if d.full() {
+			break
+		}
+		switch e.op {
+		case ' ':
 			// The same value may be masked, or unknown within, on one side only.
 			add(d.compareSame(e, path, before, after, at, depth))
-			continue
-		}
-		gap := i
-		for gap < len(edits) && edits[gap].op != ' ' {
-			gap++
-		}
-		gone, come := splitEdits(edits[i:gap])
-		partner := d.pair(beforeList, afterList, gone, come)
-		paired := map[int]bool{}
-		for _, g := range gone {
-			c, ok := partner[g]
-			if ok {
-				paired[c] = true
+		case '-':
+			if c, ok := partner[e.a]; ok {
 				l, p := indexed(afterList[c], c)
-				add(d.compare(l, p, before.index(g), after.index(c), at(c), depth+1))
+				add(d.compare(l, p, before.index(e.a), after.index(c), at(c), depth+1))
 				continue
 			}
-			l, _ := indexed(beforeList[g], g)
-			add(d.one('-', l, nowhere, before.index(g), nil, depth+1))
-		}
-		for _, c := range come {
-			if paired[c] {
-				continue
+			l, _ := indexed(beforeList[e.a], e.a)
+			add(d.one('-', l, nowhere, before.index(e.a), nil, depth+1))
+		case '+':
+			if !paired[e.b] {
+				l, p := indexed(afterList[e.b], e.b)
+				add(d.one('+', l, p, after.index(e.b), at(e.b), depth+1))
 			}
-			l, p := indexed(afterList[c], c)
-			add(d.one('+', l, p, after.index(c), at(c), depth+1))
 		}
-		i = gap
+	}
+	if moved {
+		n.note = "the order changes, too"
+		if len(n.kids) == 0 {
+			n.note = "only the order changes"
+			n.op, n.after = '!', "("+count(len(afterList), "element", "elements")+")"
+			return d.node(n)
+		}
+		return d.node(n)
 	}
 	if len(n.kids) == 0 {
 		return nil
@@ -381,8 +406,51 @@ func (d *differ) one(op byte, label, path string, v value, unknown any, depth in
 	return d.compare(label, path, value{}, v, unknown, depth)
 }
 
-// pair finds which of the elements that go and come are the same thing, changed. Plain values never are.
-func (d *differ) pair(before, after []any, gone, come []int) map[int]int {
+func isObjects(list []any) bool {
+	return !slices.ContainsFunc(list, func(v any) bool { return asMap(v) == nil })
+}
+
+// matchObjects finds again the objects that an alignment dropped in one place and added in another. What Terraform calls
+// a set is a list here, in an order that means nothing and changes with every element; moved tells that such a list may
+// also have been put in another order by somebody.
+func matchObjects(edits []edit, before, after []string) (matched []edit, moved bool) {
+	gone := map[string][]int{}
+	for _, e := range edits {
+		if e.op == '-' {
+			gone[before[e.a]] = append(gone[before[e.a]], e.a)
+		}
+	}
+	same := map[int]int{} // in after → in before
+	found := map[int]bool{}
+	for _, e := range edits {
+		if e.op == '+' {
+			if list := gone[after[e.b]]; len(list) > 0 {
+				same[e.b] = list[0]
+				found[list[0]] = true
+				gone[after[e.b]] = list[1:]
+			}
+		}
+	}
+	if len(same) == 0 {
+		return edits, false
+	}
+	for _, e := range edits {
+		switch {
+		case e.op == '-' && found[e.a]:
+			continue
+		case e.op == '+':
+			if i, ok := same[e.b]; ok {
+				e = edit{' ', i, e.b}
+			}
+		}
+		matched = append(matched, e)
+	}
+	return matched, true
+}
+
+// pair finds which of the elements that go and come are the same thing, changed: the most alike first. Plain values
+// never are.
+func pair(before, after []any, gone, come []int) map[int]int {
 	pairs := map[int]int{}
 	if len(gone) == 1 && len(come) == 1 {
 		if b, a := before[gone[0]], after[come[0]]; asMap(b) != nil && asMap(a) != nil || asList(b) != nil && asList(a) != nil {
@@ -390,7 +458,7 @@ func (d *differ) pair(before, after []any, gone, come []int) map[int]int {
 		}
 		return pairs
 	}
-	if len(gone)*len(come) > 900 {
+	if len(gone)*len(come) > 2500 { // comparing each with each would take too long
 		for i := range min(len(gone), len(come)) {
 			if alike(before[gone[i]], after[come[i]]) >= 0.5 {
 				pairs[gone[i]] = come[i]
@@ -398,20 +466,24 @@ func (d *differ) pair(before, after []any, gone, come []int) map[int]int {
 		}
 		return pairs
 	}
-	taken := map[int]bool{}
+	type candidate struct {
+		gone, come int
+		score      float64
+	}
+	var candidates []candidate
 	for _, g := range gone {
-		best, where := 0.49, -1
 		for _, c := range come {
-			if taken[c] {
-				continue
-			}
-			if s := alike(before[g], after[c]); s > best {
-				best, where = s, c
+			if score := alike(before[g], after[c]); score >= 0.5 {
+				candidates = append(candidates, candidate{g, c, score})
 			}
 		}
-		if where >= 0 {
-			pairs[g] = where
-			taken[where] = true
+	}
+	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(b.score, a.score) })
+	taken := map[int]bool{}
+	for _, c := range candidates {
+		if _, ok := pairs[c.gone]; !ok && !taken[c.come] {
+			pairs[c.gone] = c.come
+			taken[c.come] = true
 		}
 	}
 	return pairs
@@ -431,7 +503,7 @@ func alike(before, after any) float64 {
 			continue
 		}
 		all++
-		if ok && isScalar(x) && isScalar(y) && x == y {
+		if ok && isScalar(x) && isScalar(y) && x == y || len(asList(x)) == len(asList(y)) && len(asList(x)) > 0 && len(asList(x)) < 20 && equal(x, y) {
 			same++
 		}
 	}

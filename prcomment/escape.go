@@ -20,6 +20,9 @@ const (
 // writing direction are spelled out, as \u202e. Tabs stay. Line breaks stay when lines is set, else they too are
 // spelled out.
 func visible(s string, lines bool) string {
+	if strings.Contains(s, "<!--") {
+		s = markLike.ReplaceAllString(s, "<!- -${1}plumbline:")
+	}
 	ok := true
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c >= utf8.RuneSelf || c < ' ' && c != '\t' && !(c == '\n' && lines) || c == 0x7f {
@@ -179,7 +182,7 @@ func codeHTML(s string) string {
 // text writes a sentence. Words between two backticks become code; everything else means itself, in tables too:
 // no markup, no links, no mentions, no references to issues.
 func text(s string) string {
-	s = shorten(strings.Join(strings.Fields(visible(strings.ReplaceAll(withoutANSI(s), "\n", " "), false)), " "), maxText)
+	s = shorten(strings.Join(strings.Fields(visible(strings.NewReplacer("\n", " ", "\r", " ").Replace(withoutANSI(s)), false)), " "), maxText)
 	var b strings.Builder
 	for s != "" {
 		start := strings.IndexByte(s, '`')
@@ -288,12 +291,8 @@ func longestRun(s string, c byte) int {
 // and the fence around it has to be longer still.
 const maxTicks = 24
 
-// unticked cuts absurd runs of backticks, and takes the sting out of text that looks like our own hidden mark: a page
-// is recognised by its first line only, but others may search carelessly.
+// unticked cuts absurd runs of backticks.
 func unticked(s string) string {
-	if strings.Contains(s, "<!--") {
-		s = markLike.ReplaceAllString(s, "<!- -${1}plumbline:")
-	}
 	if !strings.Contains(s, strings.Repeat("`", maxTicks+1)) {
 		return s
 	}

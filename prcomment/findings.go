@@ -23,7 +23,7 @@ func (w *renderer) findings() {
 		for i, f := range shown {
 			line := w.finding(f)
 			if size += len(line) + 1; i > 0 && size > budget {
-				lines = append(lines, "| and "+number(len(shown)-i)+" more | | | |")
+				lines = append(lines, "| and "+number(len(shown)-i)+" more | | | | |")
 				break
 			}
 			lines = append(lines, line)
@@ -33,7 +33,7 @@ func (w *renderer) findings() {
 		if len(w.workspaces) > 1 {
 			head = "#### " + w.name(ws.Name) + "\n\n"
 		}
-		table := "| Resource | What happened | Cause | Correction |\n| --- | --- | --- | --- |\n"
+		table := "| Resource | Class | What happened | Cause | Correction |\n| --- | --- | --- | --- | --- |\n"
 		w.pages.section(section{open: head + table, reopen: head + table, lines: lines, close: "\n"})
 		w.attributes(ws)
 	}
@@ -74,10 +74,7 @@ func (w *renderer) finding(f Finding) string {
 		verdict += " (" + text(shorten(w.redactor.redact(f.Reason), 250)) + ")"
 	}
 	resource := codeCell(shorten(w.redactor.redact(f.Address), 300))
-	if f.Class != "" {
-		resource += " " + text(shorten(f.Class, 40))
-	}
-	return "| " + resource + " | " + w.short(happened) + " | " + w.short(f.Cause) + " | " + verdict + " |"
+	return "| " + resource + " | " + w.short(f.Class) + " | " + w.short(happened) + " | " + w.short(f.Cause) + " | " + verdict + " |"
 }
 
 func (w *renderer) short(s string) string { return text(shorten(w.redactor.redact(s), 80)) }

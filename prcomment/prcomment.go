@@ -123,7 +123,6 @@ func (w *renderer) render() []string {
 	w.heading()
 	w.dangers()
 	w.failures()
-	w.attention()
 	w.warnings()
 	w.table()
 	w.findings()

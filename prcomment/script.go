@@ -115,9 +115,10 @@ func hunkStart(line string) (int, bool) {
 // splitEdits separates what goes from what comes.
 func splitEdits(edits []edit) (gone, come []int) {
 	for _, e := range edits {
-		if e.op == '-' {
+		switch e.op {
+		case '-':
 			gone = append(gone, e.a)
-		} else {
+		case '+':
 			come = append(come, e.b)
 		}
 	}

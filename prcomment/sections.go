@@ -76,7 +76,7 @@ func (w *renderer) verdict() string {
 		tail = append(tail, number(n[StatusHeld])+" held")
 	}
 	if n[StatusSkipped] > 0 {
-		tail = append(tail, number(n[StatusSkipped])+" skipped")
+		tail = append(tail, number(n[StatusSkipped])+" "+w.statusWord(StatusSkipped))
 	}
 	if n[StatusRemoved] > 0 {
 		tail = append(tail, number(n[StatusRemoved])+" removed")
@@ -92,7 +92,7 @@ func (w *renderer) verdict() string {
 	case n[StatusFailed] > 0:
 		line := "❌ **Plan failed in " + number(n[StatusFailed]) + " of " + count(all, "workspace", "workspaces") + "**"
 		if plan != "" {
-			line += "; in " + number(changed) + " it would be: **" + plan + "**"
+			line += "; elsewhere **" + plan + "**"
 		} else if pending == 0 {
 			line += "; no changes in the others"
 		}
@@ -132,7 +132,7 @@ func (w *renderer) applyVerdict(all int) string {
 	add(n[StatusFailed], "failed")
 	add(n[StatusPartly], "stopped half-way")
 	add(n[StatusHeld], "held")
-	add(n[StatusSkipped], "not started")
+	add(n[StatusSkipped], w.statusWord(StatusSkipped))
 	add(n[StatusWaiting]+n[StatusRunning]+n[StatusPlanned], "still to come")
 	applied := n[StatusApplied] + n[StatusUnchanged]
 	switch {
@@ -257,11 +257,7 @@ func (w *renderer) dangerous(past bool) {
 			}
 			head += "\n>\n"
 		}
-		for _, rc := range g.members[0].Plan.ResourceChanges {
-			if rc == nil || rc.Change == nil {
-				continue
-			}
-			c := newChange(rc)
+		for _, c := range changesOf(g.members[0].Plan) {
 			word := ""
 			switch {
 			case c.deed == deedDestroy && past:
@@ -272,8 +268,9 @@ func (w *renderer) dangerous(past bool) {
 				word = "replaced"
 			case c.deed == deedReplace:
 				word = "replace"
-			default:
-				continue
+			}
+			if word == "" {
+				break // what follows is less dangerous
 			}
 			line := "> - **" + word + "** " + spanned(g.redactor, c.Address)
 			if c.DeposedKey != "" {
@@ -431,17 +428,13 @@ func middleOut(lines []string, limit int) []string {
 	return append(out, lines[tail:]...)
 }
 
-// attention tells of workspaces that are held, skipped or removed, a line each where a line will do.
-func (w *renderer) attention() {
+// attention tells of workspaces that are held, skipped or removed, a line each where a line will do. The lines are
+// returned, to stand in one list with the warnings.
+func (w *renderer) attention() (lines []string) {
 	signs := map[Status]string{StatusHeld: "⏸️", StatusSkipped: "⏭️", StatusRemoved: "🗑️"}
-	words := map[Status]string{StatusHeld: "held", StatusSkipped: "not started", StatusRemoved: "removed"}
-	if w.report.Kind == KindPlan {
-		words[StatusSkipped] = "not planned"
-	}
-	var lines []string
 	for _, o := range w.outcomes(StatusHeld, StatusSkipped, StatusRemoved) {
 		ws := o.members[0]
-		head := signs[ws.Status] + " **" + w.names(o.members, 12, w.name) + " " + words[ws.Status] + "**"
+		head := signs[ws.Status] + " **" + w.names(o.members, 12, w.name) + " " + w.statusWord(ws.Status) + "**"
 		message := w.message(ws.Error)
 		if message == "" && ws.Status == StatusRemoved {
 			message = "The directory is gone. Its state may still hold resources, which nobody manages from now on."
@@ -455,15 +448,13 @@ func (w *renderer) attention() {
 			w.fenced(head, ws.Error, 3000)
 		}
 	}
-	if len(lines) > 0 {
-		w.pages.section(section{lines: lines, close: "\n"})
-	}
+	return lines
 }
 
-// warnings writes those of the report, the checks that fail, and the notes of workspaces that have no diff to put them
+// warnings writes what needs attention, the warnings of the report, the checks that fail, and the notes of workspaces that have no diff to put them
 // under.
 func (w *renderer) warnings() {
-	var lines []string
+	lines := w.attention()
 	for _, warning := range w.report.Warnings {
 		lines = append(lines, "- ⚠️ "+w.text(warning))
 	}

@@ -91,7 +91,7 @@ func (w *renderer) rows(groups []*group) {
 	for i, g := range groups {
 		cells := []string{w.cellNames(g.members)}
 		if hasStatus {
-			cells = append(cells, statusCell(g.members[0].Status))
+			cells = append(cells, w.statusCell(g.members[0].Status))
 		}
 		for _, c := range columns {
 			n := c.of(g.totals)
@@ -135,19 +135,27 @@ func (w *renderer) cellNames(members []*Workspace) string {
 	return strings.Join(names, "<br>")
 }
 
-func statusCell(s Status) string {
+func (w *renderer) statusCell(s Status) string {
 	sign := map[Status]string{
 		StatusWaiting: "⏳ ", StatusRunning: "⏳ ", StatusFailed: "❌ ", StatusHeld: "⏸️ ", StatusSkipped: "⏭️ ",
 		StatusApplied: "✅ ", StatusCorrected: "✅ ", StatusPartly: "❌ ", StatusDrifted: "⚠️ ",
 	}[s]
-	word := string(s)
-	switch s {
-	case StatusPartly:
-		word = "partly applied"
-	case StatusSkipped:
-		word = "not started"
+	return sign + w.text(shorten(w.statusWord(s), 40))
+}
+
+// statusWord is a status as a reader of this kind of report would call it.
+func (w *renderer) statusWord(s Status) string {
+	switch {
+	case s == StatusPartly:
+		return "partly applied"
+	case s == StatusSkipped && w.report.Kind == KindApply:
+		return "not started"
+	case s == StatusSkipped && w.report.Kind == KindDrift:
+		return "not checked"
+	case s == StatusSkipped:
+		return "not planned"
 	}
-	return sign + text(shorten(word, 40))
+	return string(s)
 }
 
 // reasonsOf collects the reasons of workspaces, without doubles.
