@@ -204,7 +204,7 @@ func (r *configReader) follow(n *yaml.Node) *yaml.Node {
 		return n
 	}
 	if n.Alias == nil || r.open[n.Alias] {
-		r.wrong(n, "write the value out", "the alias *%s contains itself", n.Value)
+		r.wrong(n, "write the value out", "the alias *%s contains itself", plain(n.Value))
 		return nil
 	}
 	return n.Alias
@@ -340,7 +340,7 @@ func (r *configReader) number(n *yaml.Node, what string, low, high int) (value i
 	switch {
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!int":
 		if err := n.Decode(&value); err != nil || value < low || value > high {
-			r.wrong(n, "", "%s is %s; it is a whole number from %d to %d", what, shorten(n.Value), low, high)
+			r.wrong(n, "", "%s is %s; it is a whole number from %d to %d", what, plain(n.Value), low, high)
 			return 0, false
 		}
 		return value, true
@@ -434,11 +434,11 @@ func describe(n *yaml.Node) string {
 	case "!!str":
 		return "the text " + quote(n.Value)
 	case "!!int", "!!float":
-		return "the number " + shorten(n.Value)
+		return "the number " + plain(n.Value)
 	case "!!bool":
-		return "the truth value " + shorten(n.Value)
+		return "the truth value " + plain(n.Value)
 	case "!!timestamp":
-		return "the date " + shorten(n.Value)
+		return "the date " + plain(n.Value)
 	case "!!null":
 		return "nothing"
 	}
@@ -454,6 +454,17 @@ func shorten(s string) string {
 		return s
 	}
 	return string([]rune(s)[:limit]) + "…"
+}
+
+// plain is for what is shown without quotes, such as numbers; a tag may make one of any text.
+func plain(s string) string { return strings.Map(printable, shorten(s)) }
+
+// printable drops control characters.
+func printable(c rune) rune {
+	if isControl(c) {
+		return -1
+	}
+	return c
 }
 
 func isDigits(s string) bool {

@@ -141,7 +141,7 @@ func (r *configReader) backendConfig(n *yaml.Node, dir string) []string {
 			key, _, _ := strings.Cut(item.Value, "=")
 			switch {
 			case item.Tag != "!!str" || strings.ContainsFunc(item.Value, isControl):
-				r.wrong(item, "write it as one line of text", "%s %s=… is not a line of text", what, shorten(strings.Map(printable, key)))
+				r.wrong(item, "write it as one line of text", "%s %s=… is not a line of text", what, plain(key))
 				return "", false
 			case !backendPair.MatchString(item.Value):
 				r.wrong(item, "write key=value, or the name of a file without =", "%s %s=… has no key that a backend knows", what, quote(key))
@@ -260,14 +260,15 @@ func (r *configReader) matching(n *yaml.Node, what string, form *regexp.Regexp, 
 
 func (r *configReader) environment(n *yaml.Node) []string {
 	return r.list(n, "env", `["TF_VAR_region"]`, func(item *yaml.Node) (string, bool) {
+		if name, _, pair := strings.Cut(item.Value, "="); pair && item.Kind == yaml.ScalarNode {
+			r.wrong(item, "write the name alone, and set the variable where plumbline runs", "env takes names of variables, not values: %s=…", plain(name))
+			return "", false
+		}
 		name, ok := r.text(item, "env")
 		switch {
 		case !ok:
 		case name == "*":
 			r.wrong(item, "name the variables that Terraform needs, such as ARM_*", "env would hand Terraform every variable of the machine")
-		case strings.Contains(name, "="):
-			name, _, _ = strings.Cut(name, "=")
-			r.wrong(item, "write the name alone, and set the variable where plumbline runs", "env takes names of variables, not values: %s=…", shorten(name))
 		case !environmentName.MatchString(name):
 			r.wrong(item, "a name has letters, digits and _, and may end in *", "env has %s, which is no name of a variable", quote(name))
 		default:
@@ -291,7 +292,7 @@ func (r *configReader) versionConstraint(n *yaml.Node) (string, bool) {
 
 func (r *configReader) every(n *yaml.Node) (string, bool) {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!int" {
-		r.wrong(n, fmt.Sprintf("give it a unit, such as %ss or %sm", shorten(n.Value), shorten(n.Value)), "every is the number %s", shorten(n.Value))
+		r.wrong(n, fmt.Sprintf("give it a unit, such as %ss or %sm", plain(n.Value), plain(n.Value)), "every is the number %s", plain(n.Value))
 		return "", false
 	}
 	value, ok := r.text(n, "every")
@@ -378,11 +379,3 @@ func insideRepository(dir, relative string) bool {
 
 // isBackendPair reports whether an item of backend_config is a key=value pair and not a file.
 func isBackendPair(item string) bool { return strings.Contains(item, "=") }
-
-// printable drops control characters, for a message about text that holds them.
-func printable(c rune) rune {
-	if isControl(c) {
-		return -1
-	}
-	return c
-}
