@@ -63,22 +63,32 @@ type Installer struct {
 	opts InstallerOptions
 	// turn is held while found is looked at or filled: a channel, because whoever waits for a download must be able to
 	// give up.
-	turn  chan struct{}
-	found map[string]Binary
+	turn   chan struct{}
+	found  map[string]Binary
+	failed map[string]failure
 }
+
+// failure is remembered for a little while: without a network each takes a quarter of a minute of trying again, and
+// hundreds of workspaces may ask for the same version.
+type failure struct {
+	err   error
+	until time.Time
+}
+
+const failureLife = time.Minute
 
 // NewInstaller returns an Installer. It touches nothing yet.
 func NewInstaller(o InstallerOptions) *Installer {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Installer{opts: o, turn: make(chan struct{}, 1), found: map[string]Binary{}}
+	return &Installer{opts: o, turn: make(chan struct{}, 1), found: map[string]Binary{}, failed: map[string]failure{}}
 }
 
 // Find returns the newest binary in the cache or on PATH that satisfies r; equally new ones are taken from PATH. A
 // requirement that nothing on the machine satisfies is installed, except for OpenTofu, whose releases the installer
 // cannot fetch. With no requirement it is the first one on PATH, as in a shell. Answers are remembered for the life of
-// the Installer, failures are not. When there is nothing suitable the error is a [*MissingError].
+// the Installer, failures for a minute. When there is nothing suitable the error is a [*MissingError].
 func (i *Installer) Find(ctx context.Context, r Requirement) (Binary, error) {
 	if r.Engine == "" {
 		r.Engine = "terraform"
@@ -97,8 +107,14 @@ func (i *Installer) Find(ctx context.Context, r Requirement) (Binary, error) {
 	if b, ok := i.found[key]; ok {
 		return b, nil
 	}
+	if f, ok := i.failed[key]; ok && time.Now().Before(f.until) {
+		return Binary{}, f.err
+	}
 	b, err := i.find(ctx, r.Engine, w)
 	if err != nil {
+		if ctx.Err() == nil {
+			i.failed[key] = failure{err: err, until: time.Now().Add(failureLife)}
+		}
 		return Binary{}, err
 	}
 	i.found[key] = b

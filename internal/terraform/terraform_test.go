@@ -17,7 +17,10 @@ import (
 )
 
 // roles are what this test binary does when another test starts it as a process of its own.
-var roles = map[string]func() error{}
+var roles = map[string]func() error{
+	"init": initRole,
+	"find": findRole,
+}
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv("PLUMBLINE_TEST_ROLE"); role != "" {
@@ -320,10 +323,19 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// within fails the test rather than let it hang until the time limit of the whole package.
-func within(t testing.TB, limit time.Duration) context.Context {
+// contextWithLimit ends what would otherwise hang in a process of its own.
+func contextWithLimit() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 2*time.Minute)
+}
+
+// waitFor waits until a file exists.
+func waitFor(t testing.TB, path string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	t.Cleanup(cancel)
-	return ctx
+	for range 6000 {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%s did not come up", path)
 }
