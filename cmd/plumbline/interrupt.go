@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+)
+
+// interrupts returns a context that the first SIGINT or SIGTERM cancels, and a
+// channel that the second one closes. stop gives the signals back.
+//
+// The first asks Terraform to stop, and Plumbline waits for it. The second
+// makes Terraform exit at once, which may lose what it has not saved: so it is
+// announced before it can happen, and needs its own key press.
+func (p *program) interrupts() (ctx context.Context, hurry <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	closing := make(chan struct{})
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		for n := 1; ; n++ {
+			select {
+			case <-done:
+				return
+			case <-signals:
+			}
+			switch n {
+			case 1:
+				cancel()
+				fmt.Fprintln(p.stderr, "\nplumbline: interrupted. Terraform was asked to stop; waiting for it to end and to save its state.\n"+
+					"plumbline: a second interrupt makes it exit at once: what an apply has created and not yet saved may be lost from the state.")
+			case 2:
+				close(closing)
+				fmt.Fprintln(p.stderr, "plumbline: interrupted again. Terraform exits at once; what it could not save, and where, follows.")
+			}
+		}
+	})
+	return ctx, closing, func() {
+		signal.Stop(signals)
+		close(done)
+		ended.Wait()
+		cancel()
+	}
+}

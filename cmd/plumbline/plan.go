@@ -1,0 +1,198 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/plumbline-dev/plumbline/planstore"
+	"github.com/plumbline-dev/plumbline/prcomment"
+	"github.com/plumbline-dev/plumbline/runner"
+	"github.com/plumbline-dev/plumbline/workspaces"
+)
+
+func (p *program) planCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "plan",
+		Usage:     "plan workspaces, store the plans, print the comment a pull request would get",
+		ArgsUsage: "[NAME...]",
+		Description: "Plans the named workspaces; without names, those in and under the current directory. Every plan is\n" +
+			"sealed and stored, so that `plumbline apply` can apply just what was read here.\n\n" +
+			"Examples:\n" +
+			"   plumbline plan\n" +
+			"   plumbline plan clusters/prod network/prod\n" +
+			"   plumbline plan --affected origin/main...HEAD > comment.md\n\n" +
+			"Exit status: 0 no changes; 2 changes; 1 error.",
+		Flags: append(runFlags(),
+			affectedFlag(),
+			&cli.BoolFlag{Name: "all", Usage: "plan every workspace of the repository"},
+			jsonFlag(),
+		),
+		Action: p.plan,
+	}
+}
+
+func (p *program) plan(c *cli.Context) error {
+	co, err := p.openCheckout(c)
+	if err != nil {
+		return err
+	}
+	defer co.close()
+	set, err := co.discover(c.Context)
+	if err != nil {
+		return err
+	}
+	p.warn(set.Problems)
+	selected, base, err := p.selectForPlan(c, co, set)
+	if err != nil {
+		return err
+	}
+	show := p.progress()
+	run, _, err := p.openRunner(c, co, set, show.observe)
+	if err != nil {
+		return err
+	}
+	results := run.Plan(c.Context, selected)
+	show.end()
+
+	if c.Bool("json") {
+		err = p.printJSON(resultsJSON(results))
+	} else {
+		err = p.printReport(runner.Report(results, runner.ReportOptions{Commit: co.head.Commit, At: time.Now(),
+			Kind:     prcomment.KindPlan,
+			Base:     base,
+			Problems: set.Problems,
+			Secrets:  p.secrets(),
+		}))
+	}
+	if err != nil {
+		return err
+	}
+	return planStatus(results, set.Problems)
+}
+
+// selectForPlan returns what to plan, and what it was compared with.
+func (p *program) selectForPlan(c *cli.Context, co *checkout, set *workspaces.Set) ([]*workspaces.Workspace, string, error) {
+	commits := c.String("affected")
+	if commits == "" {
+		selected, err := choose(set, co, c.Args().Slice(), c.Bool("all"))
+		return selected, "", err
+	}
+	if c.NArg() > 0 || c.Bool("all") {
+		return nil, "", fmt.Errorf("--affected says which workspaces to plan: leave out the names and --all")
+	}
+	touched, _, head, err := co.affected(c.Context, commits)
+	if err != nil {
+		return nil, "", err
+	}
+	if head != co.head.Commit {
+		return nil, "", fmt.Errorf("--affected %s ends at %.8s, but %.8s is checked out, and Terraform runs in the checkout: check out the end of the range first", commits, head, co.head.Commit)
+	}
+	base, _, _ := strings.Cut(commits, "..")
+	return touched, base, nil
+}
+
+// printReport prints the pages of a report as they would be posted; on a
+// terminal, as they would look.
+func (p *program) printReport(rep prcomment.Report) error {
+	pages := prcomment.Render(rep, 0)
+	if isTerminal(p.stdout) {
+		return p.showMarkdown(p.stdout, pages, 110)
+	}
+	for i, page := range pages {
+		if i > 0 {
+			fmt.Fprintln(p.stdout)
+		}
+		if _, err := fmt.Fprintln(p.stdout, strings.TrimRight(page, "\n")); err != nil {
+			return fmt.Errorf("print the comment: %w", err)
+		}
+	}
+	return nil
+}
+
+func planStatus(results []runner.Result, problems []workspaces.Problem) error {
+	code := exitOK
+	for _, r := range results {
+		switch r.Status {
+		case runner.Planned:
+			code = max(code, exitChanges)
+		case runner.Failed, runner.Skipped:
+			return status(exitError)
+		}
+	}
+	for _, problem := range problems {
+		if problem.IsError() {
+			return status(exitError)
+		}
+	}
+	if code != exitOK {
+		return status(code)
+	}
+	return nil
+}
+
+// resultJSON is what --json prints of one workspace. Plans stay in the store:
+// they hold secrets.
+type resultJSON struct {
+	Workspace   string            `json:"workspace"`
+	Dir         string            `json:"dir"`
+	Status      runner.Status     `json:"status"`
+	Reasons     []string          `json:"reasons"`
+	Plan        string            `json:"plan,omitempty"`
+	Fingerprint string            `json:"fingerprint,omitempty"`
+	Commit      string            `json:"commit,omitempty"`
+	Counts      *planstore.Counts `json:"counts,omitempty"`
+	Error       string            `json:"error,omitempty"`
+	Held        *heldJSON         `json:"held,omitempty"`
+	Drift       *driftJSON        `json:"drift,omitempty"`
+	Notes       []string          `json:"notes"`
+	StateKept   string            `json:"state_kept,omitempty"`
+	Seconds     float64           `json:"seconds"`
+}
+
+type heldJSON struct {
+	Reason      string   `json:"reason"`
+	Differences []string `json:"differences"`
+	Next        string   `json:"next"`
+}
+
+func resultsJSON(results []runner.Result) []resultJSON {
+	list := make([]resultJSON, 0, len(results))
+	for _, r := range results {
+		j := resultJSON{
+			Workspace:   r.Workspace.Name,
+			Dir:         r.Workspace.Dir,
+			Status:      r.Status,
+			Reasons:     orEmpty(r.Workspace.Reasons),
+			Plan:        r.Receipt.ID,
+			Fingerprint: r.Receipt.Fingerprint,
+			Commit:      r.Receipt.Commit,
+			Notes:       orEmpty(r.Notes),
+			StateKept:   r.Kept,
+			Seconds:     r.Elapsed.Round(time.Millisecond).Seconds(),
+		}
+		if r.Receipt.Workspace != "" {
+			j.Counts = &r.Receipt.Counts
+		}
+		if r.Err != nil {
+			j.Error = r.Err.Error()
+		}
+		if h := r.Hold; h != nil {
+			j.Held = &heldJSON{h.Reason, orEmpty(h.Differences), h.Next}
+		}
+		if r.Drift != nil {
+			j.Drift = newDriftJSON(r.Drift)
+		}
+		list = append(list, j)
+	}
+	return list
+}
+
+func orEmpty(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}

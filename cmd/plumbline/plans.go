@@ -1,0 +1,242 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	tfjson "github.com/hashicorp/terraform-json"
+	"github.com/urfave/cli/v2"
+
+	"github.com/plumbline-dev/plumbline/planstore"
+	"github.com/plumbline-dev/plumbline/prcomment"
+	"github.com/plumbline-dev/plumbline/runner"
+	"github.com/plumbline-dev/plumbline/workspaces"
+)
+
+func (p *program) plansCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "plans",
+		Usage: "look into the plan store, and tidy it",
+		Description: "Plans are kept sealed: only who has the key can read them.\n\n" +
+			"Examples:\n" +
+			"   plumbline plans list\n" +
+			"   plumbline plans show 20260314T0912\n" +
+			"   plumbline plans verify\n" +
+			"   plumbline plans prune --older-than 720h --dry-run",
+		Subcommands: []*cli.Command{
+			{
+				Name:        "list",
+				Usage:       "list the stored plans, newest first",
+				Description: "Exit status: 0; 1 if an entry cannot be read.\n\nExample:\n   plumbline plans list --json",
+				Flags:       append(storeFlags(), &cli.BoolFlag{Name: "states", Usage: "list the states that Terraform could not save"}, jsonFlag()),
+				Action:      p.plansList,
+			},
+			{
+				Name:        "show",
+				Usage:       "show one stored plan, whole; an id may be shortened",
+				ArgsUsage:   "ID",
+				Description: "With --state, ID is the place of a state that Terraform could not save, and the state itself is printed:\nit holds secrets, so send it to a file and remove that when it was pushed.\n\nExamples:\n   plumbline plans show 20260314T0912\n   plumbline plans show --state PLACE > recovered.tfstate",
+				Flags:       append(storeFlags(), &cli.BoolFlag{Name: "state", Usage: "print a state that Terraform could not save"}, jsonFlag()),
+				Action:      p.plansShow,
+			},
+			{
+				Name:        "verify",
+				Usage:       "read stored plans from end to end and say which are whole",
+				ArgsUsage:   "[ID...]",
+				Description: "Exit status: 0 all are whole; 1 otherwise.\n\nExample:\n   plumbline plans verify",
+				Flags:       storeFlags(),
+				Action:      p.plansVerify,
+			},
+			{
+				Name:        "prune",
+				Usage:       "remove old plans; the newest of each workspace stays",
+				Description: "Removes the plans of a workspace that was applied since, which can never be applied again, and those\nthat are older than a limit. States that Terraform could not save are never removed.\n\nExamples:\n   plumbline plans prune\n   plumbline plans prune --older-than 24h --keep 3 --dry-run\n   plumbline plans prune --broken",
+				Flags: append(storeFlags(),
+					&cli.DurationFlag{Name: "older-than", Usage: "remove plans older than `DURATION`, such as 720h", Value: 30 * 24 * time.Hour},
+					&cli.IntFlag{Name: "keep", Usage: "keep at least the `N` newest plans of each workspace", Value: 1},
+					&cli.BoolFlag{Name: "broken", Usage: "remove entries that cannot be read, too"},
+					&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be removed"},
+					jsonFlag(),
+				),
+				Action: p.plansPrune,
+			},
+		},
+	}
+}
+
+// plansStore opens the store of the checkout.
+func (p *program) plansStore(c *cli.Context) (*planstore.Store, error) {
+	co, err := p.openCheckout(c)
+	if err != nil {
+		return nil, err
+	}
+	defer co.close()
+	return p.openStore(c, co)
+}
+
+func (p *program) plansList(c *cli.Context) error {
+	store, err := p.plansStore(c)
+	if err != nil {
+		return err
+	}
+	if c.Bool("states") {
+		return p.statesList(c, store)
+	}
+	// What is broken is told after what is whole.
+	plans, broken := store.List(c.Context)
+	if c.Bool("json") {
+		if plans == nil {
+			plans = []planstore.Plan{}
+		}
+		err = p.printJSON(plans)
+	} else {
+		err = table(p.stdout, planRows(plans))
+	}
+	return errors.Join(err, broken)
+}
+
+func planRows(plans []planstore.Plan) [][]string {
+	rows := [][]string{{"PLAN", "WORKSPACE", "MADE", "COMMIT", "CHANGES", "SERIAL"}}
+	for _, plan := range plans {
+		commit := plan.Commit
+		if len(commit) > 8 {
+			commit = commit[:8]
+		}
+		if plan.Dirty {
+			commit += "+"
+		}
+		rows = append(rows, []string{
+			plan.ID, plan.Workspace, plan.CreatedAt.Local().Format(time.DateTime), commit,
+			counted(plan.Counts), strconv.FormatUint(plan.Serial, 10),
+		})
+	}
+	return rows
+}
+
+func (p *program) statesList(c *cli.Context, store *planstore.Store) error {
+	states, err := store.States(c.Context)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return p.printJSON(states)
+	}
+	rows := [][]string{{"STATE", "WORKSPACE", "KEPT"}}
+	for _, s := range states {
+		rows = append(rows, []string{s.Place, s.Workspace, s.KeptAt.Local().Format(time.DateTime)})
+	}
+	return table(p.stdout, rows)
+}
+
+func (p *program) plansShow(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return fmt.Errorf("say which plan to show (`plumbline plans list` lists them)")
+	}
+	store, err := p.plansStore(c)
+	if err != nil {
+		return err
+	}
+	id := c.Args().First()
+	if c.Bool("state") {
+		state, err := store.State(c.Context, id)
+		if err != nil {
+			return err
+		}
+		_, err = p.stdout.Write(state)
+		return err
+	}
+	plan, err := store.Get(c.Context, id)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return p.printJSON(plan)
+	}
+	raw, err := store.JSON(c.Context, plan.ID)
+	if err != nil {
+		return err
+	}
+	res := runner.Result{
+		Workspace: &workspaces.Workspace{Name: plan.Workspace, Dir: plan.Dir, Workspace: plan.TerraformWorkspace},
+		Status:    runner.Unchanged,
+		Receipt:   plan,
+	}
+	if len(raw) > 0 {
+		res.Plan = new(tfjson.Plan)
+		if err := res.Plan.UnmarshalJSON(raw); err != nil {
+			return fmt.Errorf("read plan %s: %w", plan.ID, err)
+		}
+		res.Status = runner.Planned
+	}
+	rep := runner.Report([]runner.Result{res}, runner.ReportOptions{
+		Kind:    prcomment.KindPlan,
+		Title:   "Plan " + plan.ID,
+		Commit:  plan.Commit,
+		At:      plan.CreatedAt,
+		Secrets: p.secrets(),
+	})
+	rep.MaxPages = 1 << 20 // the whole plan is what was asked for
+	return p.printReport(rep)
+}
+
+func (p *program) plansVerify(c *cli.Context) error {
+	store, err := p.plansStore(c)
+	if err != nil {
+		return err
+	}
+	ids := c.Args().Slice()
+	var broken error
+	if len(ids) == 0 {
+		var plans []planstore.Plan
+		plans, broken = store.List(c.Context)
+		for _, plan := range plans {
+			ids = append(ids, plan.ID)
+		}
+	}
+	for _, id := range ids {
+		if err := store.Verify(c.Context, id); err != nil {
+			broken = errors.Join(broken, err)
+			continue
+		}
+		fmt.Fprintf(p.stdout, "%s is whole\n", id)
+	}
+	return broken
+}
+
+func (p *program) plansPrune(c *cli.Context) error {
+	store, err := p.plansStore(c)
+	if err != nil {
+		return err
+	}
+	if c.Duration("older-than") < 0 || c.Int("keep") < 0 {
+		return fmt.Errorf("--older-than and --keep cannot be negative")
+	}
+	removed, err := store.Prune(c.Context, planstore.PruneOptions{
+		OlderThan:  c.Duration("older-than"),
+		Superseded: true,
+		Keep:       c.Int("keep"),
+		Newest:     c.IsSet("keep") && c.Int("keep") == 0,
+		Broken:     c.Bool("broken"),
+		DryRun:     c.Bool("dry-run"),
+	})
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		if removed == nil {
+			removed = []planstore.Plan{}
+		}
+		return p.printJSON(removed)
+	}
+	verb := "removed"
+	if c.Bool("dry-run") {
+		verb = "would remove"
+	}
+	for _, plan := range removed {
+		fmt.Fprintf(p.stdout, "%s %s of %s\n", verb, plan.ID, printable(plan.Workspace))
+	}
+	fmt.Fprintf(p.stdout, "%s %d plans\n", verb, len(removed))
+	return nil
+}

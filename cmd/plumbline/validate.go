@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/plumbline-dev/plumbline/workspaces"
+)
+
+func (p *program) validateCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "validate",
+		Usage: "check plumbline.yaml and print every mistake with its line",
+		Description: "Checks plumbline.yaml by itself and against the repository: directories and workspaces that it names\n" +
+			"must exist. A repository without the file is valid.\n\n" +
+			"Examples:\n" +
+			"   plumbline validate\n" +
+			"   plumbline validate --schema > plumbline.schema.json\n\n" +
+			"Exit status: 0 no mistakes; 1 otherwise.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "schema", Usage: "print the JSON Schema of plumbline.yaml, for editors"},
+			jsonFlag(),
+		},
+		Action: p.validate,
+	}
+}
+
+func (p *program) validate(c *cli.Context) error {
+	if c.Bool("schema") {
+		schema, err := workspaces.Schema()
+		if err != nil {
+			return err
+		}
+		_, err = p.stdout.Write(schema)
+		return err
+	}
+	co, err := p.openCheckout(c)
+	if err != nil {
+		return err
+	}
+	defer co.close()
+	const file = "plumbline.yaml"
+	data, err := os.ReadFile(filepath.Join(co.root, file))
+	missing := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !missing {
+		return fmt.Errorf("read plumbline.yaml: %w", err)
+	}
+	problems := []workspaces.Problem{}
+	if !missing {
+		_, found := workspaces.ParseConfig(file, data)
+		problems = append(problems, found...)
+	}
+	mistakes := errorCount(problems)
+	if mistakes == 0 {
+		// The file is sound by itself: now hold it against the repository.
+		set, err := co.discover(c.Context)
+		problems = workspaces.Problems(err)
+		if err != nil && len(problems) == 0 {
+			return err
+		}
+		if err == nil {
+			problems = append([]workspaces.Problem{}, set.Problems...)
+		}
+		mistakes = errorCount(problems)
+	}
+	if c.Bool("json") {
+		if err := p.printJSON(problems); err != nil {
+			return err
+		}
+	} else {
+		for _, problem := range problems {
+			fmt.Fprintf(p.stdout, "%s: %s\n", severity(problem), printable(problem.Error()))
+		}
+		switch {
+		case mistakes > 0:
+			fmt.Fprintf(p.stdout, "%d to mend\n", mistakes)
+		case missing:
+			fmt.Fprintln(p.stdout, "There is no plumbline.yaml: every root module is a workspace.")
+		default:
+			fmt.Fprintln(p.stdout, "plumbline.yaml is valid.")
+		}
+	}
+	if mistakes > 0 {
+		return status(exitError)
+	}
+	return nil
+}
+
+func errorCount(problems []workspaces.Problem) int {
+	n := 0
+	for _, p := range problems {
+		if p.IsError() {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,57 @@
+package runner
+
+import (
+	"fmt"
+
+	"github.com/plumbline-dev/plumbline/internal/terraform"
+	"github.com/plumbline-dev/plumbline/planstore"
+	"github.com/plumbline-dev/plumbline/workspaces"
+)
+
+// answer is what the gate says of a stored plan.
+type answer string
+
+const (
+	// applyStored: nothing that the plan rests on has moved.
+	applyStored answer = "apply the stored plan"
+	// planAgain: something has moved; apply only what has the same fingerprint.
+	planAgain answer = "plan again"
+	// refuse: this must not be applied at all.
+	refuse answer = "hold"
+)
+
+// evidence is all that the gate decides from.
+type evidence struct {
+	Workspace *workspaces.Workspace
+	Receipt   planstore.Plan
+	// Inputs is the inputs digest as it is now.
+	Inputs string
+	// State is the state's identity as it is now.
+	State terraform.StateID
+	// Upstream names the dependencies that this run has changed: what the
+	// plan read of them through data sources may be history.
+	Upstream []string
+}
+
+// gate decides whether a stored plan may be applied, with the reason. It is
+// the one place where "what was reviewed is what is applied" is made true.
+func gate(e evidence) (answer, string) {
+	p, w := e.Receipt, e.Workspace
+	switch {
+	case w.Apply == "never":
+		return refuse, "plumbline.yaml says `apply: never` for this workspace."
+	case p.Purpose != planstore.PurposePlan || len(p.Targets) > 0:
+		return refuse, "The stored plan covers only some of the workspace's resources."
+	case p.Workspace != w.Name || p.Dir != w.Dir || p.TerraformWorkspace != w.Workspace:
+		return refuse, fmt.Sprintf("The stored plan was made for %s in %s with the Terraform workspace %s.", p.Workspace, p.Dir, p.TerraformWorkspace)
+	case p.InputsDigest != e.Inputs:
+		return planAgain, "What the workspace reads has changed since the plan was made: its files, variables, environment or Terraform version."
+	case p.Lineage != e.State.Lineage && p.Lineage != "":
+		return planAgain, "The state is not the one that the plan was made from: its lineage differs."
+	case p.Serial != e.State.Serial:
+		return planAgain, fmt.Sprintf("The state has moved on since the plan was made, from serial %d to %d.", p.Serial, e.State.Serial)
+	case len(e.Upstream) > 0:
+		return planAgain, fmt.Sprintf("What it depends on has just been changed: %s.", list(e.Upstream))
+	}
+	return applyStored, "Inputs digest and state serial are those of the plan."
+}

@@ -1,0 +1,153 @@
+package runner
+
+import (
+	"strings"
+	"time"
+
+	"github.com/plumbline-dev/plumbline/drift"
+	"github.com/plumbline-dev/plumbline/prcomment"
+	"github.com/plumbline-dev/plumbline/workspaces"
+)
+
+// ReportOptions say what a report tells beyond the results.
+type ReportOptions struct {
+	Kind prcomment.Kind
+	// Title stands above the verdict; "" for none.
+	Title string
+	// Commit is what was planned or applied.
+	Commit string
+	// At is when; the zero value leaves it out.
+	At time.Time
+	// Base is what the commit was compared with; "" if with nothing.
+	Base string
+	// Commands reports that somebody listens for commands in comments.
+	Commands bool
+	// Key is hidden in every page, so that a later report finds its place.
+	Key string
+	// Secrets are values that must not be shown wherever they turn up.
+	Secrets []string
+	// Problems of the repository become warnings.
+	Problems []workspaces.Problem
+}
+
+// Report turns results into what prcomment renders.
+func Report(results []Result, o ReportOptions) prcomment.Report {
+	rep := prcomment.Report{
+		Kind:     o.Kind,
+		Title:    o.Title,
+		Commit:   o.Commit,
+		Base:     o.Base,
+		Commands: o.Commands,
+		Key:      o.Key,
+		Secrets:  o.Secrets,
+		At:       o.At,
+	}
+	for _, p := range o.Problems {
+		rep.Warnings = append(rep.Warnings, p.Error())
+	}
+	for i, res := range results {
+		rep.Workspaces = append(rep.Workspaces, row(i, res))
+	}
+	return rep
+}
+
+// row is one workspace of a report.
+func row(order int, res Result) prcomment.Workspace {
+	w := prcomment.Workspace{
+		Name:        res.Workspace.Name,
+		Dir:         res.Workspace.Dir,
+		Status:      reportStatus(res),
+		Reasons:     res.Workspace.Reasons,
+		Plan:        res.Plan,
+		Fingerprint: res.Receipt.Fingerprint,
+		PlanID:      res.Receipt.ID,
+		Elapsed:     res.Elapsed,
+		Notes:       res.Notes,
+		Order:       order,
+	}
+	if res.Err != nil {
+		w.Error = res.Err.Error()
+	}
+	if h := res.Hold; h != nil {
+		w.Error = h.Reason
+		if h.Next != "" {
+			w.Error += " " + h.Next
+		}
+		if h.Plan != nil {
+			// The new plan is shown, and it is not in the store.
+			w.Plan, w.Reviewed = h.Plan, res.Plan
+			w.Fingerprint, w.PlanID = h.Fingerprint, ""
+		}
+	}
+	if d := res.Drift; d != nil {
+		// A drift report shows findings; the plan would say the same twice.
+		w.Plan = nil
+		for _, j := range d.Verdict.Findings {
+			w.Findings = append(w.Findings, finding(j, d.Corrected))
+		}
+		if d.Refused != nil {
+			w.Notes = append(w.Notes, "Nothing was corrected: "+d.Refused.Error()+".")
+		}
+		for _, rule := range d.Verdict.Expired {
+			w.Notes = append(w.Notes, expiredNote(rule))
+		}
+	}
+	return w
+}
+
+func reportStatus(res Result) prcomment.Status {
+	switch res.Status {
+	case Planned:
+		return prcomment.StatusPlanned
+	case Unchanged:
+		if res.Drift != nil && len(res.Drift.Corrected) > 0 {
+			return prcomment.StatusCorrected
+		}
+		return prcomment.StatusUnchanged
+	case Applied:
+		return prcomment.StatusApplied
+	case Partly:
+		return prcomment.StatusPartly
+	case Held:
+		return prcomment.StatusHeld
+	case Skipped:
+		return prcomment.StatusSkipped
+	case Drifted:
+		return prcomment.StatusDrifted
+	case Removed:
+		return prcomment.StatusRemoved
+	}
+	return prcomment.StatusFailed
+}
+
+func finding(j drift.Judged, corrected []drift.Finding) prcomment.Finding {
+	f := prcomment.Finding{
+		Address: j.Address,
+		Class:   string(j.Class),
+		Cause:   string(j.Cause),
+		Outside: j.Outside,
+		Action:  strings.Join(j.Actions, " and "),
+		Allowed: j.Allowed,
+		Ignored: j.Ignored,
+		Reason:  j.Reason,
+	}
+	for _, c := range corrected {
+		if c.Key == j.Key {
+			f.Corrected = true
+		}
+	}
+	for _, a := range j.Attributes {
+		f.Attributes = append(f.Attributes, prcomment.Attribute{
+			Path: a.Path, Before: a.Before, After: a.After, Sensitive: a.Sensitive, Unknown: a.Unknown,
+		})
+	}
+	return f
+}
+
+func expiredNote(rule drift.Ignore) string {
+	note := "The ignore rule for `" + rule.Address + "` ended on " + rule.Until.Format(time.DateOnly) + " and no longer counts"
+	if rule.Owner != "" {
+		note += "; " + rule.Owner + " answers for it"
+	}
+	return note + "."
+}
