@@ -71,6 +71,9 @@ type Workspace struct {
 	Reasons []string `json:"reasons"`
 	// Removed is set by [Affected] when the workspace is in the base only.
 	Removed bool `json:"removed"`
+	// Warnings are filled by [Affected]: what to know before going on, such as
+	// that the state of a removed workspace may still hold resources.
+	Warnings []string `json:"warnings"`
 	// Source tells where the workspace comes from: "discovered", or the line
 	// of its entry, such as "plumbline.yaml:12".
 	Source string `json:"source"`
@@ -134,6 +137,10 @@ type Set struct {
 	// Problems are the mistakes found on the way. One directory's mistake
 	// leaves the other directories alone.
 	Problems []Problem
+
+	infos  map[string]*info // by name of the workspace
+	owners map[string]bool  // directories that files belong to
+	repo   *repository
 }
 
 // Change is one path that differs between two commits.
