@@ -38,7 +38,7 @@ func (s *Server) handler() http.Handler {
 	}
 	s.handleAdmin(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		answerWith(w, nil, &refusal{http.StatusNotFound, "not_found", "there is nothing at " + r.URL.Path + ": begin with /v1/clusters", ""})
+		answerWith(w, nil, &refusal{http.StatusNotFound, "no_such_path", "there is nothing at " + r.URL.Path + ": begin with /v1/clusters", ""})
 	})
 	return mux
 }
@@ -120,7 +120,7 @@ func (s *Server) allowed(r *http.Request, verb Verb) *refusal {
 func (c *call) decode(w http.ResponseWriter, r *http.Request) *refusal {
 	o := newObject(c.kind)
 	if o == nil {
-		return &refusal{http.StatusNotFound, "not_found", fmt.Sprintf("there is no kind %q: use networks, clusters, nodes, buckets or images", c.kind), ""}
+		return &refusal{http.StatusNotFound, "no_such_path", fmt.Sprintf("there is no kind %q: use networks, clusters, nodes, buckets or images", c.kind), ""}
 	}
 	if c.verb == Read || c.verb == List {
 		return nil

@@ -230,7 +230,9 @@ func retry(err error, attempt int) (bool, time.Duration) {
 	return errors.As(err, &transport), wait
 }
 
+// isMissing reports whether the cloud says that an object does not exist. A bare status 404 is not enough: it may come
+// from something else at a wrong endpoint, and believing it would mean to create everything anew.
 func isMissing(err error) bool {
 	var api *apiError
-	return errors.As(err, &api) && api.Status == http.StatusNotFound
+	return errors.As(err, &api) && api.Status == http.StatusNotFound && api.Code == "not_found"
 }

@@ -32,6 +32,10 @@ func remedy(c *client, err error) string {
 	var api *apiError
 	if errors.As(err, &api) {
 		switch api.Status {
+		case http.StatusNotFound:
+			if !isMissing(err) {
+				return wrongEndpoint(c)
+			}
 		case http.StatusUnauthorized:
 			return "Check token in the provider block, or " + TokenVariable + "."
 		case http.StatusForbidden:
@@ -57,6 +61,10 @@ func remedy(c *client, err error) string {
 	if errors.As(err, &transport) {
 		return "It is not known whether this was done. Run Terraform again: it reads first what is there."
 	}
+	return wrongEndpoint(c)
+}
+
+func wrongEndpoint(c *client) string {
 	return fmt.Sprintf("Is there a toy cloud at %s? Check endpoint in the provider block, or %s.", c.endpoint, EndpointVariable)
 }
 
