@@ -1,0 +1,65 @@
+package planstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Applied is what is kept of an apply: the receipt of the plan that was applied and what was true right after. Drift is
+// measured against it. Error is kept as given: take secrets out of it before.
+type Applied struct {
+	Plan      Plan      `json:"plan"`
+	AppliedAt time.Time `json:"applied_at"` // set by PutApplied if zero
+	Lineage   string    `json:"lineage"`    // of the state after the apply
+	Serial    uint64    `json:"serial"`     // likewise
+	Perpetual []string  `json:"perpetual,omitempty"`
+	Partial   bool      `json:"partial,omitempty"` // it stopped on the way: some of the plan was done
+	Error     string    `json:"error,omitempty"`   // why it stopped; "" if it did not
+}
+
+// PutApplied keeps the record of an apply. Records are never changed: the newest one of a workspace counts.
+func (s *Store) PutApplied(ctx context.Context, a Applied) error {
+	failed := func(err error) error {
+		return fmt.Errorf("store the record of the apply of workspace %q in %s: %w", a.Plan.Workspace, s.Location(), err)
+	}
+	if a.Plan.Workspace == "" {
+		return failed(errors.New("the record names no workspace"))
+	}
+	if a.Plan.Repository != "" && a.Plan.Repository != s.repository {
+		return failed(fmt.Errorf("the record is of repository %q, this store of %q", a.Plan.Repository, s.repository))
+	}
+	id, at, err := s.newID()
+	if err != nil {
+		return failed(err)
+	}
+	a.Plan.Repository = s.repository
+	if a.AppliedAt.IsZero() {
+		a.AppliedAt = at
+	}
+	if err := s.put(ctx, kindApplied, a.Plan.Workspace, id, a); err != nil {
+		return failed(err)
+	}
+	return nil
+}
+
+// LastApplied returns the record of the newest apply of a workspace. The error wraps ErrNotFound if nothing was applied
+// yet.
+func (s *Store) LastApplied(ctx context.Context, workspace string) (Applied, error) {
+	failed := func(err error) (Applied, error) {
+		return Applied{}, fmt.Errorf("read the record of the last apply of workspace %q: %w", workspace, err)
+	}
+	entries, err := s.entries(ctx, kindApplied, workspace)
+	if err != nil {
+		return failed(err)
+	}
+	if len(entries) == 0 {
+		return failed(fmt.Errorf("%w in %s", ErrNotFound, s.Location()))
+	}
+	var a Applied
+	if err := s.head(ctx, entries[len(entries)-1], &a); err != nil {
+		return failed(err)
+	}
+	return a, nil
+}

@@ -1,0 +1,247 @@
+package planstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/plumbline-dev/plumbline/internal/parts"
+)
+
+// TestBuckets holds every bucket to the same promises.
+func TestBuckets(t *testing.T) {
+	server := parts.S3(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", server.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", server.SecretKey)
+	buckets := map[string]string{
+		"dir":              t.TempDir(),
+		"s3":               "s3://" + server.Bucket + "/?endpoint=" + server.Endpoint,
+		"s3 with a prefix": "s3://" + server.Bucket + "/some/prefix/?endpoint=" + server.Endpoint + "&region=us-east-1",
+	}
+	for name, location := range buckets {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, _, err := openBucket(t.Context(), location)
+			if err != nil {
+				t.Fatalf("open %s: %v", location, err)
+			}
+			for promise, check := range bucketPromises {
+				t.Run(promise, func(t *testing.T) {
+					t.Parallel()
+					check(t, b, strings.ReplaceAll(promise, " ", "-")+"/")
+				})
+			}
+		})
+	}
+}
+
+// bucketPromises are the suite. Each works under a prefix of its own.
+var bucketPromises = map[string]func(t *testing.T, b bucket, prefix string){
+	"gives back what was put": func(t *testing.T, b bucket, prefix string) {
+		for _, size := range []int{0, 1, headBytes, 9 << 20} {
+			key := fmt.Sprintf("%ssize-%d", prefix, size)
+			want := bytes.Repeat([]byte("plumbline!"), size/10+1)[:size]
+			mustPut(t, b, key, want)
+			if got := mustGet(t, b, key, 0); !bytes.Equal(got, want) {
+				t.Errorf("got %d bytes back that are not the %d put", len(got), size)
+			}
+			if got, want := mustGet(t, b, key, 100), want[:min(size, 100)]; !bytes.Equal(got, want) {
+				t.Errorf("the first 100 of %d bytes are %q, want %q", size, got, want)
+			}
+		}
+	},
+	"says what is not there": func(t *testing.T, b bucket, prefix string) {
+		mustPut(t, b, prefix+"a/b", []byte("x"))
+		for _, key := range []string{prefix + "missing", prefix + "deep/er/missing"} {
+			if _, err := b.Get(t.Context(), key, 0); !errors.Is(err, ErrNotFound) {
+				t.Errorf("get %q says %v, want ErrNotFound", key, err)
+			}
+		}
+	},
+	"lists by prefix": func(t *testing.T, b bucket, prefix string) {
+		for _, key := range []string{"one/b", "one/a", "one/c/d", "one-more/e", "two/f"} {
+			mustPut(t, b, prefix+key, []byte(key))
+		}
+		for _, c := range []struct{ below, want string }{
+			{"", "one-more/e=10 one/a=5 one/b=5 one/c/d=7 two/f=5"},
+			{"one/", "one/a=5 one/b=5 one/c/d=7"},
+			{"three/", ""},
+		} {
+			objects, err := b.List(t.Context(), prefix+c.below)
+			if err != nil {
+				t.Fatalf("list %q: %v", c.below, err)
+			}
+			var got []string
+			for _, o := range objects {
+				got = append(got, fmt.Sprintf("%s=%d", strings.TrimPrefix(o.key, prefix), o.size))
+			}
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("list %q: got %q, want %q", c.below, got, c.want)
+			}
+		}
+	},
+	"lists more than a page": func(t *testing.T, b bucket, prefix string) {
+		const count = 1003 // S3 lists a thousand at a time
+		var wg sync.WaitGroup
+		limit := make(chan struct{}, 16)
+		for i := range count {
+			wg.Go(func() {
+				limit <- struct{}{}
+				defer func() { <-limit }()
+				if err := b.Put(t.Context(), fmt.Sprintf("%s%04d", prefix, i), []byte("x")); err != nil {
+					t.Errorf("put %d: %v", i, err)
+				}
+			})
+		}
+		wg.Wait()
+		objects, err := b.List(t.Context(), prefix)
+		sorted := slices.IsSortedFunc(objects, func(a, b object) int { return strings.Compare(a.key, b.key) })
+		if err != nil || len(objects) != count || !sorted {
+			t.Errorf("listed %d objects, sorted %t, %v; want %d, sorted", len(objects), sorted, err, count)
+		}
+	},
+	"deletes twice without complaint": func(t *testing.T, b bucket, prefix string) {
+		mustPut(t, b, prefix+"a", []byte("x"))
+		mustPut(t, b, prefix+"b", []byte("y"))
+		for range 2 {
+			if err := b.Delete(t.Context(), prefix+"a"); err != nil {
+				t.Fatalf("delete: %v", err)
+			}
+		}
+		if err := b.Delete(t.Context(), prefix+"never/was"); err != nil {
+			t.Errorf("delete what never was: %v", err)
+		}
+		objects, err := b.List(t.Context(), prefix)
+		if err != nil || len(objects) != 1 || objects[0].key != prefix+"b" {
+			t.Errorf("after deleting a, listed %v, %v; want b alone", objects, err)
+		}
+		if _, err := b.Get(t.Context(), prefix+"a", 0); !errors.Is(err, ErrNotFound) {
+			t.Errorf("get of a deleted object says %v, want ErrNotFound", err)
+		}
+	},
+	"shows no object before it is whole": func(t *testing.T, b bucket, prefix string) {
+		const size = 4 << 20
+		data := bytes.Repeat([]byte{7}, size)
+		var wg sync.WaitGroup
+		done := make(chan struct{})
+		wg.Go(func() {
+			defer close(done)
+			for i := range 8 {
+				if err := b.Put(t.Context(), fmt.Sprintf("%s%d", prefix, i), data); err != nil {
+					t.Errorf("put: %v", err)
+				}
+			}
+		})
+		for running := true; running; {
+			select {
+			case <-done:
+				running = false
+			default:
+			}
+			objects, err := b.List(t.Context(), prefix)
+			if err != nil {
+				t.Fatalf("list while objects are written: %v", err)
+			}
+			for _, o := range objects {
+				if o.size != size {
+					t.Errorf("%s shows with %d bytes while it is written", o.key, o.size)
+				}
+			}
+		}
+		wg.Wait()
+	},
+	"obeys its context": func(t *testing.T, b bucket, prefix string) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, getErr := b.Get(ctx, prefix+"a", 0)
+		mustPut(t, b, prefix+"b", []byte("x"))
+		_, listErr := b.List(ctx, prefix)
+		for what, err := range map[string]error{
+			"put": b.Put(ctx, prefix+"a", nil), "get": getErr, "list": listErr, "delete": b.Delete(ctx, prefix+"b"),
+		} {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("%s under a cancelled context says %v, want context.Canceled", what, err)
+			}
+		}
+		if objects, err := b.List(t.Context(), prefix); err != nil || len(objects) != 1 {
+			t.Errorf("after cancelled calls there are %v, %v; want b alone", objects, err)
+		}
+	},
+}
+
+func TestS3SaysWhatIsWrong(t *testing.T) {
+	server := parts.S3(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", server.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "canary-not-the-secret")
+	location := "s3://" + server.Bucket + "?endpoint=" + server.Endpoint
+	check := func(location, want string) {
+		t.Helper()
+		b, place, err := openBucket(t.Context(), location)
+		if err != nil {
+			t.Fatalf("open %s: %v", location, err)
+		}
+		if place != strings.SplitN(location, "?", 2)[0] {
+			t.Errorf("%s calls itself %s", location, place)
+		}
+		err = b.Put(t.Context(), "a", []byte("x"))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("put into %s says %v; want %q and no secret", location, err, want)
+		}
+	}
+	check(location, `bucket "plans" refuses the credentials: check the access key`)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", server.SecretKey)
+	check(strings.Replace(location, "plans", "other", 1), `there is no bucket "other": make it`)
+}
+
+func TestLocationsThatAreRefused(t *testing.T) {
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_DEFAULT_REGION", "")
+	t.Setenv("AWS_CONFIG_FILE", filepath.Join(t.TempDir(), "none"))
+	for location, want := range map[string]string{
+		"":                                       "the location is empty",
+		"ftp://host/dir":                         `unknown kind "ftp"`,
+		"file://host/dir":                        "not of the form file:///ABSOLUTE/PATH",
+		"file:///dir?canary=1":                   "not of the form file:///ABSOLUTE/PATH",
+		"s3:///prefix":                           "names no bucket",
+		"s3://user:canary@bucket":                "holds credentials: take them out",
+		"s3://bucket?endpoint=http://u:canary@h": "endpoint must be a URL without credentials",
+		"s3://bucket?endpoint=localhost":         "endpoint must be a URL",
+		"s3://bucket?secret=canary":              `there is no parameter "secret"`,
+		"s3://bucket?endpoint=http://h&path_style=canary": "path_style must be true or false",
+		"s3://bucket/p":           "location s3://bucket/p: no region is known",
+		"s3://bucket/\x7f?canary": "not a valid address",
+	} {
+		_, _, err := openBucket(t.Context(), location)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("open %q says %v; want %q, without quoting what may be secret", location, err, want)
+		}
+	}
+}
+
+func mustPut(t *testing.T, b bucket, key string, data []byte) {
+	t.Helper()
+	if err := b.Put(t.Context(), key, data); err != nil {
+		t.Fatalf("put %q: %v", key, err)
+	}
+}
+
+func mustGet(t *testing.T, b bucket, key string, limit int64) []byte {
+	t.Helper()
+	r, err := b.Get(t.Context(), key, limit)
+	if err != nil {
+		t.Fatalf("get %q: %v", key, err)
+	}
+	defer r.Close()
+	data, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatalf("read %q: %v", key, err)
+	}
+	return data
+}
