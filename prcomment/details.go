@@ -1,6 +1,7 @@
 package prcomment
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -57,7 +58,7 @@ func share(groups []*group, room int) int {
 	for i, g := range groups {
 		sizes[i] = g.patch.bytes
 		if !g.patch.complete {
-			sizes[i] = room // at least; how much it would be nobody knows
+			sizes[i] = math.MaxInt // how much it would be nobody knows
 		}
 	}
 	slices.Sort(sizes)
@@ -68,7 +69,7 @@ func share(groups []*group, room int) int {
 		}
 		room -= size
 	}
-	return 1 << 30
+	return math.MaxInt
 }
 
 // details writes one diff.
@@ -252,7 +253,11 @@ func (w *renderer) reviewed(g *group) []comparison {
 		default:
 			was, is := body(before), body(c)
 			if slices.Equal(was, is) {
-				same++
+				if x, y := before.Change, c.Change; equal(x.Before, y.Before) && equal(x.After, y.After) && equal(x.AfterUnknown, y.AfterUnknown) {
+					same++
+				} else {
+					add("! values:  " + c.deed.String() + " " + c.name(r) + "  # in what is not shown: sensitive, or too long")
+				}
 				continue
 			}
 			add("! values:  " + c.deed.String() + " " + c.name(r))

@@ -17,6 +17,8 @@ const (
 	maxKey      = 200     // the name of an attribute or a key of a map
 	maxArrow    = 90      // before and after on one line, if they fit; else on two
 	maxDocument = 1 << 20 // a string that is looked into (JSON, lines); longer ones are one value
+	maxTexts    = 1 << 19 // two texts together that are compared whole, line by line
+	maxAligned  = 20000   // elements of two lists together that are aligned; longer lists are compared by index
 	context     = 2       // unchanged lines around a changed one
 	maxDepth    = 60      // nesting; deeper values are written as JSON on one line
 )
@@ -326,10 +328,13 @@ func (d *differ) lists(label, path string, before, after value, beforeList, afte
 		// Nothing to compare with: an empty list that gets its first elements, or the other way round.
 		n.op = ' '
 	}
-	edits := editScript(d.tokens(before, nil), d.tokens(after, unknownList))
-	moved := false
+	if len(beforeList)+len(afterList) > maxAligned {
+		return d.byIndex(n, path, before, after, at, depth)
+	}
+	was, is := d.tokens(before, nil), d.tokens(after, unknownList)
+	edits, moved := editScript(was, is), false
 	if isObjects(beforeList) && isObjects(afterList) {
-		edits, moved = matchObjects(edits, d.tokens(before, nil), d.tokens(after, unknownList))
+		edits, moved = matchObjects(edits, was, is)
 	}
 	gone, come := splitEdits(edits)
 	partner := pair(beforeList, afterList, gone, come)
@@ -378,6 +383,35 @@ func (d *differ) lists(label, path string, before, after value, beforeList, afte
 			len(b.before)+len(a.after) < maxArrow {
 			return d.node(node{op: '!', label: label, before: "[" + b.before + "]", after: "[" + a.after + "]"})
 		}
+	}
+	return d.node(n)
+}
+
+// byIndex compares lists that are too long to be aligned, each element with the one in the same place.
+func (d *differ) byIndex(n node, path string, before, after value, at func(int) any, depth int) *node {
+	b, a := len(asList(before.v)), len(asList(after.v))
+	for i := range max(b, a) {
+		if d.full() {
+			break
+		}
+		label := "[" + strconv.Itoa(i) + "]"
+		var kid *node
+		switch {
+		case i >= a:
+			kid = d.one('-', label, nowhere, before.index(i), nil, depth+1)
+		case i >= b:
+			kid = d.one('+', label, joinIndex(path, i), after.index(i), at(i), depth+1)
+		default:
+			kid = d.compare(label, joinIndex(path, i), before.index(i), after.index(i), at(i), depth+1)
+		}
+		if kid != nil {
+			n.kids = append(n.kids, kid)
+		} else {
+			n.hidden++
+		}
+	}
+	if len(n.kids) == 0 {
+		return nil
 	}
 	return d.node(n)
 }
@@ -662,6 +696,11 @@ func (d *differ) lines(label, before, after string, hasBefore, hasAfter bool) *n
 	line := func(op byte, s string) {
 		n.kids = append(n.kids, d.node(node{op: op, text: true, after: d.line(s)}))
 	}
+	skipped := 0 // lines
+	if hasBefore && hasAfter && before != after && isLong(before, after) {
+		before, after, skipped = window(before, after)
+		n.note = "too long to be compared whole; this is where it begins to differ"
+	}
 	b, a := splitLines(before), splitLines(after)
 	switch {
 	case !hasBefore:
@@ -704,7 +743,6 @@ func (d *differ) lines(label, before, after string, hasBefore, hasAfter bool) *n
 		changed = append(changed, i-last)
 	}
 	next := 1 << 30
-	skipped := 0
 	show := make([]bool, len(edits))
 	for i := len(edits) - 1; i >= 0; i-- {
 		if edits[i].op != ' ' {
@@ -735,6 +773,34 @@ func (d *differ) lines(label, before, after string, hasBefore, hasAfter bool) *n
 	}
 	flush()
 	return d.node(n)
+}
+
+// isLong says whether texts are too long to be compared in a moment.
+func isLong(before, after string) bool {
+	return len(before)+len(after) > maxTexts || strings.Count(before, "\n")+strings.Count(after, "\n") > maxAligned
+}
+
+// window cuts two texts down to a piece of each around their first difference, and counts the lines before it.
+func window(before, after string) (b, a string, skipped int) {
+	const size = 64 << 10
+	start := 0
+	for start < len(before) && start < len(after) && before[start] == after[start] {
+		start++
+	}
+	for range context + 1 { // back to the beginning of the line, and of those before it
+		start = max(0, strings.LastIndexByte(before[:max(0, start)], '\n'))
+	}
+	if start > 0 {
+		start++
+	}
+	cut := func(s string) string {
+		s = s[start:]
+		if len(s) <= size {
+			return s
+		}
+		return s[:strings.LastIndexByte(s[:size], '\n')+1]
+	}
+	return cut(before), cut(after), strings.Count(before[:start], "\n")
 }
 
 // deep writes values that are nested beyond reason as JSON.
