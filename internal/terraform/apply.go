@@ -163,8 +163,11 @@ func (d *Dir) account(end applyEnd, a Applied, stateErr error) string {
 		say = append(say, fmt.Sprintf("The state was saved (serial %d, before: %d).", a.After.Serial, a.Before.Serial))
 	}
 	abrupt := end.hurried || end.stopped != nil && end.stopped.killed || killedFromOutside(end.err)
-	if abrupt && len(a.Begun) > 0 {
-		say = append(say, "What was begun may exist without being in the state: look for it before the next apply, or import it.")
+	switch {
+	case abrupt && len(a.Begun) > 0:
+		say = append(say, "What was begun may exist without being in the state: look for it before the next apply, and import it.")
+	case abrupt && len(a.Done) > 0 && a.After == a.Before && a.ErroredState == "":
+		say = append(say, "What was done may be missing from the state: look for it before the next apply, and import it.")
 	}
 	_, local := d.stateFile()
 	switch {

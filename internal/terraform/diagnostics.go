@@ -173,5 +173,11 @@ func lockHeld(out string) *LockedError {
 			e.Created = m[2]
 		}
 	}
+	// The http backend says who holds the lock in the error, and describes the one that it could not take.
+	if m := httpLock.FindStringSubmatch(out); m != nil {
+		return &LockedError{ID: m[1]}
+	}
 	return e
 }
+
+var httpLock = regexp.MustCompile(`HTTP\s+remote\s+state\s+already\s+locked:\s+ID=(\S+)`)

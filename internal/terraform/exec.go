@@ -56,6 +56,9 @@ func (d *Dir) exec(out io.Writer) (*execution, error) {
 // kills Terraform then, but goes on waiting for whoever else holds Terraform's output open, such as a provider that
 // hangs.
 func (x *execution) call(ctx context.Context, run func(context.Context) error) error {
+	if ctx.Err() != nil {
+		return &stopped{cause: context.Cause(ctx), before: true}
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	x.stderr.flood = func() { cancel(errFlood) }

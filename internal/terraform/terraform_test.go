@@ -18,8 +18,9 @@ import (
 
 // roles are what this test binary does when another test starts it as a process of its own.
 var roles = map[string]func() error{
-	"init": initRole,
-	"find": findRole,
+	"init":  initRole,
+	"find":  findRole,
+	"apply": applyRole,
 }
 
 func TestMain(m *testing.M) {
