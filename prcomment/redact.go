@@ -149,11 +149,11 @@ func hashOf(s string) uint32 {
 
 // redact hides every secret in s, and what looks like one.
 func (r *redactor) redact(s string) string {
-	return maskCredentials(r.known_(s))
+	return maskCredentials(r.hide(s))
 }
 
-// known_ hides the secrets whose values are known. Overlapping ones are hidden together.
-func (r *redactor) known_(s string) string {
+// hide hides the secrets whose values are known. Overlapping ones are hidden together.
+func (r *redactor) hide(s string) string {
 	if len(r.table) == 0 || len(s) < minSecret {
 		return s
 	}
@@ -228,7 +228,7 @@ func shapes() []shape {
 		{"dop_v1_", 32, alnum}, {"npm_", 30, alnum}, {"pypi-AgEI", 20, alnum + "-_"}, {"SG.", 40, alnum + "-_."},
 		{"AGE-SECRET-KEY-1", 40, upper + digit}, {"dckr_pat_", 20, alnum + "-_"}, {"ATATT3", 40, alnum + "-_="},
 		{"sk-ant-", 20, alnum + "-_"}, {"glsa_", 30, alnum + "_"}, {"shpat_", 30, alnum}, {"lin_api_", 30, alnum},
-		{"eyJ", 40, alnum + "-_."}, // JSON web tokens; see maskCredentials for the dots
+		{"eyJ", 40, alnum + "-_."}, // JSON web tokens; see tokenAt for the dots
 	}
 }
 
@@ -238,35 +238,73 @@ func maskCredentials(s string) string {
 	if len(s) < 8 {
 		return s
 	}
-	s = maskPrivateKeys(s)
-	for _, shape := range tokenShapes {
-		for from := 0; ; {
-			at := strings.Index(s[from:], shape.prefix)
-			if at < 0 {
-				break
-			}
-			at += from
-			end := at + len(shape.prefix)
-			for end < len(s) && strings.IndexByte(shape.chars, s[end]) >= 0 {
-				end++
-			}
-			from = end
-			glued := at > 0 && strings.IndexByte(alnum, s[at-1]) >= 0
-			if glued || end-at-len(shape.prefix) < shape.least {
-				continue
-			}
-			if shape.prefix == "eyJ" && strings.Count(s[at:end], ".") < 2 {
-				continue
-			}
-			s = s[:at] + redacted + s[end:]
-			from = at + len(redacted)
-		}
-	}
-	return maskURLs(s)
+	return maskURLs(maskTokens(maskPrivateKeys(s)))
 }
 
-// tokenShapes is shapes, made once. It is never written to.
-var tokenShapes = shapes()
+// maskTokens hides access tokens. It looks at three bytes at a time, and at the shapes only where these fit.
+func maskTokens(s string) string {
+	var b strings.Builder
+	done := 0
+	for i := 0; i+3 <= len(s); i++ {
+		if h := hashOf3(s[i:]); tokenFilter[h>>6]&(1<<(h&63)) == 0 {
+			continue
+		}
+		if i > 0 && strings.IndexByte(alnum, s[i-1]) >= 0 {
+			continue // in the middle of a word
+		}
+		if n := tokenAt(s[i:]); n > 0 {
+			b.WriteString(s[done:i])
+			b.WriteString(redacted)
+			done = i + n
+			i = done - 1
+		}
+	}
+	if done == 0 {
+		return s
+	}
+	b.WriteString(s[done:])
+	return b.String()
+}
+
+// tokenAt is the length of the token that s begins with, 0 if it begins with none.
+func tokenAt(s string) int {
+	for _, shape := range tokenShapes[hashOf3(s)] {
+		if !strings.HasPrefix(s, shape.prefix) {
+			continue
+		}
+		end := len(shape.prefix)
+		for end < len(s) && strings.IndexByte(shape.chars, s[end]) >= 0 {
+			end++
+		}
+		if end-len(shape.prefix) >= shape.least && (shape.prefix != "eyJ" || strings.Count(s[:end], ".") >= 2) {
+			return end
+		}
+	}
+	return 0
+}
+
+func hashOf3(s string) uint32 {
+	return (uint32(s[0])<<9 ^ uint32(s[1])<<5 ^ uint32(s[2])) & 0xffff
+}
+
+// tokenShapes is shapes by the hash of their first three bytes, and tokenFilter says which hashes there are. They are
+// made once and never written to.
+var (
+	tokenShapes = func() map[uint32][]shape {
+		table := map[uint32][]shape{}
+		for _, shape := range shapes() {
+			h := hashOf3(shape.prefix)
+			table[h] = append(table[h], shape)
+		}
+		return table
+	}()
+	tokenFilter = func() (filter [1 << 10]uint64) {
+		for h := range tokenShapes {
+			filter[h>>6] |= 1 << (h & 63)
+		}
+		return filter
+	}()
+)
 
 // maskPrivateKeys hides the body of PEM private keys, also where line breaks are escaped, and where the end is missing.
 func maskPrivateKeys(s string) string {
