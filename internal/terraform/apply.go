@@ -39,8 +39,13 @@ type Applied struct {
 // erroredName is the file that Terraform leaves in the root module when it cannot save the state.
 const erroredName = "errored.tfstate"
 
-// hurryPatience is how long Terraform may take to end after it was interrupted twice.
-const hurryPatience = 30 * time.Second
+const (
+	// hurryPatience is how long Terraform may take to end after it was interrupted twice.
+	hurryPatience = 30 * time.Second
+	// interruptGap is the time between the first interrupt and the second, and between repetitions of that: signals
+	// that come too close upon each other arrive as one. Any beyond the second are harmless.
+	interruptGap = time.Second
+)
 
 // Apply applies a plan file and waits until Terraform has ended, however long that takes. What Terraform prints goes to
 // output as it comes, if output is not nil; it is not masked. Applied is filled in as far as possible also when there
@@ -253,7 +258,9 @@ func (d *Dir) runApply(ctx context.Context, planFile string, output io.Writer) (
 
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	cancelled, hurry, kill := ctx.Done(), (<-chan struct{})(nil), (<-chan time.Time)(nil)
+	cancelled := ctx.Done()
+	var hurry <-chan struct{}
+	var again, kill <-chan time.Time
 wait:
 	for {
 		select {
@@ -265,9 +272,11 @@ wait:
 			d.log().Info("interrupting apply", "dir", d.opts.Dir)
 			_ = cmd.Process.Signal(os.Interrupt) // Fails only when it has just ended.
 		case <-hurry:
-			hurry, kill = nil, time.After(hurryPatience)
+			hurry, again, kill = nil, time.After(interruptGap), time.After(hurryPatience)
 			end.hurried = true
 			d.log().Warn("interrupting apply a second time", "dir", d.opts.Dir)
+		case <-again:
+			again = time.After(interruptGap)
 			_ = cmd.Process.Signal(os.Interrupt)
 		case <-kill:
 			kill = nil

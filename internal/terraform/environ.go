@@ -2,6 +2,7 @@ package terraform
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -163,11 +164,11 @@ func checkExtra(extra []string) error {
 
 // secretNames are parts of names whose values are masked in what Terraform says.
 func secretNames() []string {
-	return []string{"TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASS", "CREDENTIAL", "PRIVATE", "API_KEY", "APIKEY", "ACCESS_KEY",
-		"_KEY", "AUTH", "CONN_STR", "CLOUDSDK_AUTH", "ENCRYPTION", "SESSION"}
+	return []string{"TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL", "PRIVATE", "APIKEY", "_KEY", "CONN_STR", "ENCRYPTION"}
 }
 
-// secretsOf returns the values in environ that look secret by their names, the longest first. A path is not a secret.
+// secretsOf returns the values in environ that look secret by their names, and passwords within URLs of any name, the
+// longest first. A path is not a secret.
 func secretsOf(environ []string) []string {
 	var secrets []string
 	add := func(s string) {
@@ -178,8 +179,13 @@ func secretsOf(environ []string) []string {
 	}
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
+		if u, err := url.Parse(value); err == nil && u.User != nil {
+			if password, ok := u.User.Password(); ok {
+				add(password)
+			}
+		}
 		upper := strings.ToUpper(name)
-		if !slices.ContainsFunc(secretNames(), func(part string) bool { return strings.Contains(upper, part) }) || upper == "SSH_AUTH_SOCK" {
+		if !slices.ContainsFunc(secretNames(), func(part string) bool { return strings.Contains(upper, part) }) {
 			continue
 		}
 		add(value)

@@ -53,8 +53,7 @@ func (d *Dir) exec(out io.Writer) (*execution, error) {
 }
 
 // call calls terraform-exec such that it returns soon after ctx was cancelled and the grace has passed. By itself it
-// kills Terraform then, but goes on waiting for whoever else holds Terraform's output open, such as a provider that
-// hangs.
+// kills Terraform then, but not its providers, and goes on waiting for whoever else holds Terraform's output open.
 func (x *execution) call(ctx context.Context, run func(context.Context) error) error {
 	if ctx.Err() != nil {
 		return &stopped{cause: context.Cause(ctx), before: true}
@@ -68,9 +67,11 @@ func (x *execution) call(ctx context.Context, run func(context.Context) error) e
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
+		kill := time.NewTimer(x.grace)
 		select {
 		case err = <-ended:
-		case <-time.After(x.grace + pipePatience):
+			kill.Stop()
+		case <-kill.C:
 			killMarked(runMarker + "=" + x.marker)
 			err = <-ended
 		}

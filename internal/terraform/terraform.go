@@ -216,11 +216,21 @@ func (d *Dir) interrupted(command string, s *stopped) *Interrupted {
 	case s.before:
 		e.Text = fmt.Sprintf("%s in %s was not started: %v", what, d.opts.Dir, s.cause)
 	case s.killed:
-		e.Text = fmt.Sprintf("%s in %s was interrupted, did not end within %s and was killed; it had changed nothing", what, d.opts.Dir, d.opts.Grace)
+		e.Text = fmt.Sprintf("%s in %s was interrupted, did not end within %s and was killed; %s", what, d.opts.Dir, d.opts.Grace, harmless(command))
 	default:
-		e.Text = fmt.Sprintf("%s in %s was interrupted and ended; it had changed nothing", what, d.opts.Dir)
+		e.Text = fmt.Sprintf("%s in %s was interrupted and ended; %s", what, d.opts.Dir, harmless(command))
 	}
 	return e
+}
+
+func harmless(command string) string {
+	switch command {
+	case "init":
+		return "the next run starts it over"
+	case "workspace new":
+		return "the next run looks whether it exists"
+	}
+	return "it had changed nothing"
 }
 
 // gaveUp is for errors from before the start.

@@ -242,11 +242,15 @@ variable "token" {
   type = string
 }
 
+variable "private_key" {
+  type = string
+}
+
 resource "terraform_data" "it" {
   lifecycle {
     precondition {
       condition     = var.token == ""
-      error_message = "The token was ${var.token}, and that will not do."
+      error_message = "The token was ${var.token}, and that will not do: ${var.private_key}"
     }
   }
 }
@@ -261,7 +265,8 @@ resource "terraform_data" "other" {
 }
 `)
 	o := options(t, dir)
-	o.Environ = append(o.Environ, "TF_VAR_token=hunter2-and-more")
+	o.Environ = append(o.Environ, "TF_VAR_token=hunter2-and-more",
+		"TF_VAR_private_key=BEGIN KEY\nSFRNTCBpcyBub3QgYSBrZXk\nbm9yIGlzIHRoaXM and more words than fit on a line of seventy-eight columns in all\nEND KEY")
 	d := open(t, o)
 	initialise(t, d)
 	out := filepath.Join(t.TempDir(), "plan")
@@ -271,10 +276,15 @@ resource "terraform_data" "other" {
 		t.Fatal("a plan of nonsense succeeded")
 	}
 	text := err.Error()
-	if strings.Contains(text, "hunter2") || !strings.Contains(text, "The token was (hidden)") {
-		t.Errorf("the secret is not hidden in:\n%s", text)
+	for _, part := range []string{"hunter2", "SFRNTCBpcyBub3QgYSBrZXk", "bm9yIGlzIHRoaXM", "seventy-eight"} {
+		if strings.Contains(text, part) {
+			t.Errorf("%q of a secret is in:\n%s", part, text)
+		}
 	}
-	if !strings.Contains(text, "Error: Resource precondition failed") || !strings.Contains(text, "main.tf line 9") ||
+	if !strings.Contains(text, "The token was (hidden)") {
+		t.Errorf("want the secret hidden in:\n%s", text)
+	}
+	if !strings.Contains(text, "Error: Resource precondition failed") || !strings.Contains(text, "main.tf line 13") ||
 		!strings.Contains(text, "Neither here.") || !strings.Contains(text, dir) {
 		t.Errorf("want Terraform's diagnosis and the directory in:\n%s", text)
 	}
