@@ -3,7 +3,6 @@ package prcomment
 import (
 	"encoding/json"
 	"fmt"
-	"hash/maphash"
 	"maps"
 	"slices"
 	"strconv"
@@ -289,7 +288,8 @@ func isIdentifier(s string) bool {
 
 // nodes compares the attributes of a change. It makes at most room nodes; cut says that these were not enough.
 func (c change) nodes(r *redactor, room int) (root *node, cut bool) {
-	d := &differ{redactor: r, forces: forces(c.Change), room: room, seed: maphash.MakeSeed()}
+	d := newDiffer(r, room)
+	d.forces = forces(c.Change)
 	before := value{v: c.Change.Before, has: c.Change.Before != nil, sensitive: c.Change.BeforeSensitive}
 	after := value{v: c.Change.After, has: c.Change.After != nil, sensitive: c.Change.AfterSensitive}
 	if c.forgotten {

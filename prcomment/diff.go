@@ -98,6 +98,10 @@ type differ struct {
 	seed     maphash.Seed
 }
 
+func newDiffer(r *redactor, room int) *differ {
+	return &differ{redactor: r, room: room, seed: maphash.MakeSeed()}
+}
+
 // full says that the diff is as long as it may be; nothing more is compared.
 func (d *differ) full() bool { return d.room <= 0 }
 

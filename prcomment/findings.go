@@ -83,7 +83,7 @@ func (w *renderer) short(s string) string { return text(shorten(w.redactor.redac
 func (w *renderer) attributes(ws *Workspace) {
 	const most = 400
 	p := printer{room: w.pages.limit}
-	d := &differ{redactor: w.redactor}
+	d := newDiffer(w.redactor, 1)
 	for _, f := range ws.Findings {
 		if f.Ignored || len(f.Attributes) == 0 || len(p.lines) > most {
 			continue

@@ -292,7 +292,7 @@ func (w *patchWriter) outputs(outputs map[string]*tfjson.Change) {
 			w.patch.missing++
 			continue
 		}
-		d := &differ{redactor: w.redactor, room: max(min(w.room, w.share)/8, 1)}
+		d := newDiffer(w.redactor, max(min(w.room, w.share)/8, 1))
 		n := d.compare("output."+d.name(name), nowhere,
 			value{v: c.Before, has: c.Before != nil, sensitive: c.BeforeSensitive},
 			value{v: c.After, has: c.After != nil, sensitive: c.AfterSensitive}, c.AfterUnknown, 1)
