@@ -214,7 +214,7 @@ func syncDir(dir string) error {
 // explainFull says what to do about a full disk.
 func explainFull(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
-		return fmt.Errorf("the disk is full (free space, for example with `plumbline plans prune`, and plan again): %w", err)
+		return fmt.Errorf("the disk is full (free space, for example with `plumbline plans prune`, and try again): %w", err)
 	}
 	return err
 }

@@ -113,7 +113,8 @@ func (f *fingerprinter) sum() (string, error) {
 	return hex.EncodeToString(mac.Sum(nil)), nil
 }
 
-// canonical writes values into a hash as JSON in one agreed form: keys sorted, nothing between tokens, numbers by value.
+// canonical writes values into a hash in one agreed form, which is JSON with its keys sorted, nothing between tokens,
+// numbers by value and strings by length.
 type canonical struct {
 	hash   hash.Hash // nil to keep everything in the buffer
 	buffer bytes.Buffer
@@ -211,8 +212,12 @@ func (w *canonical) value(v any) {
 	}
 }
 
+// text writes a string after its length, which leaves nothing in it to be escaped.
 func (w *canonical) text(s string) {
-	w.buffer.Write(strconv.AppendQuote(w.buffer.AvailableBuffer(), s))
+	w.buffer.WriteByte('"')
+	w.buffer.Write(strconv.AppendInt(w.buffer.AvailableBuffer(), int64(len(s)), 10))
+	w.buffer.WriteByte('"')
+	w.buffer.WriteString(s)
 }
 
 func (w *canonical) flush() {

@@ -17,13 +17,25 @@ const suffix = ".sealed"
 type kind struct {
 	name  string // in the header
 	title string // for people
+	lost  string // what to do when one is lost
 }
 
 var (
-	kindPlan    = kind{"plan", "plan"}
-	kindApplied = kind{"applied", "record of an apply"}
-	kindState   = kind{"state", "kept state"}
+	kindPlan    = kind{"plan", "plan", "delete it and plan again"}
+	kindApplied = kind{"applied", "record of an apply", "the next apply takes its place, or remove it from the store by hand"}
+	kindState   = kind{"state", "kept state", "bring it back from a backup of the store; delete it only when the real state is known to be good"}
 )
+
+// advice says what to do about a broken object.
+func (k kind) advice(reason Reason) string {
+	switch reason {
+	case OtherVersion:
+		return "use the plumbline that wrote it; or else " + k.lost
+	case OtherKey:
+		return "add that key; or else " + k.lost
+	}
+	return k.lost
+}
 
 // prefix begins the keys of all objects of a kind in this repository.
 func (s *Store) prefix(k kind) string {

@@ -70,7 +70,7 @@ const (
 	partState = "state"
 )
 
-const damaged = "it was changed or damaged since it was stored: delete it and plan again"
+const damaged = "it was changed or damaged since it was stored"
 
 // Reason is what is wrong with an object that cannot be read.
 type Reason string
@@ -188,7 +188,7 @@ type opened struct {
 // open reads header and envelope from r, which begins with the object e.
 func (s *Store) open(e entry, r io.Reader) (*opened, error) {
 	broken := func(reason Reason, format string, args ...any) error {
-		return &BrokenError{Place: s.Location() + "/" + e.key, ID: e.id, Reason: reason, Detail: fmt.Sprintf(format, args...)}
+		return &BrokenError{Place: s.Location() + "/" + e.key, ID: e.id, Reason: reason, Detail: fmt.Sprintf(format, args...) + ": " + e.kind.advice(reason)}
 	}
 	source := &sourceReader{r: r}
 	sealed := bufio.NewReaderSize(source, 4<<10)
@@ -198,33 +198,33 @@ func (s *Store) open(e entry, r io.Reader) (*opened, error) {
 	}
 	if err != nil {
 		if strings.HasPrefix(magic, string(line)) || strings.HasPrefix(string(line), magic) && int64(len(line)) == e.size {
-			return nil, broken(Truncated, "truncated: only %d bytes are left: delete it and plan again", e.size)
+			return nil, broken(Truncated, "truncated: only %d bytes are left", e.size)
 		}
-		return nil, broken(Tampered, "it does not begin like anything that plumbline stores: delete it and plan again")
+		return nil, broken(Tampered, "it does not begin like anything that plumbline stores")
 	}
 	h, err := parseHeader(line)
 	var other otherVersion
 	switch {
 	case errors.As(err, &other):
-		return nil, broken(OtherVersion, "it has format %q and this plumbline reads format %s: use the plumbline that wrote it, or delete it and plan again", string(other), version)
+		return nil, broken(OtherVersion, "it has format %q and this plumbline reads format %s", string(other), version)
 	case err != nil:
 		return nil, broken(Tampered, "%v: %s", err, damaged)
 	}
 	if h.Repository != s.repository {
-		return nil, broken(Misplaced, "it belongs to repository %q, not to %q: delete it here and plan again", h.Repository, s.repository)
+		return nil, broken(Misplaced, "it belongs to repository %q, not to %q", h.Repository, s.repository)
 	}
 	if h.Kind != e.kind.name || h.ID != e.id || s.key(e.kind, h.Workspace, h.ID) != e.key {
-		return nil, broken(Misplaced, "it belongs to workspace %q as %s %s and was moved here: delete it here and plan again", h.Workspace, h.Kind, h.ID)
+		return nil, broken(Misplaced, "it belongs to workspace %q as %s %s and was moved here", h.Workspace, h.Kind, h.ID)
 	}
 	key, ok := s.keys.opening(h.Key)
 	if !ok {
-		return nil, broken(OtherKey, "it is sealed with key %s and %s has only %s: add that key, or delete it and plan again", h.Key, s.keys.source, s.keys.ids())
+		return nil, broken(OtherKey, "it is sealed with key %s and %s has only %s", h.Key, s.keys.source, s.keys.ids())
 	}
 	switch whole := int64(len(line)) + h.Bytes; {
 	case e.size < whole:
-		return nil, broken(Truncated, "truncated: %d of its %d bytes are left: delete it and plan again", e.size, whole)
+		return nil, broken(Truncated, "truncated: %d of its %d bytes are left", e.size, whole)
 	case e.size > whole:
-		return nil, broken(Tampered, "it has %d bytes where %d were stored: it was changed since: delete it and plan again", e.size, whole)
+		return nil, broken(Tampered, "it has %d bytes where %d were stored: it was changed since", e.size, whole)
 	}
 	plain, err := key.cipher.NewDecryptingReader(sealed, line)
 	if source.err != nil {
@@ -242,7 +242,7 @@ func (s *Store) open(e entry, r io.Reader) (*opened, error) {
 		return nil, err
 	}
 	if err := json.Unmarshal(first, &o.envelope); err != nil {
-		return nil, broken(OtherVersion, "its receipt cannot be read (%v): use the plumbline that wrote it, or delete it and plan again", err)
+		return nil, broken(OtherVersion, "its receipt cannot be read (%v)", err)
 	}
 	return o, nil
 }
@@ -335,7 +335,7 @@ func (s *Store) openHead(ctx context.Context, e entry, limit int64, receipt any)
 
 func (o *opened) receipt(receipt any) error {
 	if err := json.Unmarshal(o.Receipt, receipt); err != nil {
-		return o.broken(OtherVersion, "its receipt cannot be read (%v): use the plumbline that wrote it, or delete it and plan again", err)
+		return o.broken(OtherVersion, "its receipt cannot be read (%v)", err)
 	}
 	return nil
 }
@@ -367,24 +367,27 @@ func (s *Store) readPart(ctx context.Context, e entry, name string, w io.Writer)
 			return o.ended(err)
 		}
 	}
-	return o.broken(Tampered, "it holds no %s: delete it and plan again", name)
+	return o.broken(Tampered, "it holds no %s", name)
 }
 
 // readBytes returns a part.
 func (s *Store) readBytes(ctx context.Context, e entry, name string) ([]byte, error) {
-	var data bytes.Buffer
-	if err := s.readPart(ctx, e, name, &growing{buffer: &data}); err != nil {
+	var content memory
+	if err := s.readPart(ctx, e, name, &content); err != nil {
 		return nil, err
 	}
-	return data.Bytes(), nil
+	return content, nil
 }
 
-// growing takes a buffer's room at once when the length is known.
-type growing struct{ buffer *bytes.Buffer }
+// memory is a writer that takes its room at once when the length is known.
+type memory []byte
 
-func (g *growing) expect(n int64) { g.buffer.Grow(int(min(n, 1<<30))) }
+func (m *memory) expect(n int64) { *m = make([]byte, 0, min(n, 1<<30)) }
 
-func (g *growing) Write(p []byte) (int, error) { return g.buffer.Write(p) }
+func (m *memory) Write(p []byte) (int, error) {
+	*m = append(*m, p...)
+	return len(p), nil
+}
 
 // verify reads everything.
 func (s *Store) verify(ctx context.Context, e entry) error {
@@ -408,7 +411,7 @@ func (s *Store) verify(ctx context.Context, e entry) error {
 		if err != nil {
 			return err
 		}
-		return o.broken(Tampered, "it holds more than its receipt says: delete it and plan again")
+		return o.broken(Tampered, "it holds more than its receipt says")
 	}
 	if e.kind != kindPlan {
 		return nil
@@ -419,15 +422,15 @@ func (s *Store) verify(ctx context.Context, e entry) error {
 	}
 	file, text := parts[partPlan], parts[partJSON]
 	if p.PlanSHA256 != file.SHA256 || p.PlanBytes != file.Bytes || p.JSONSHA256 != text.SHA256 || p.JSONBytes != text.Bytes {
-		return o.broken(Tampered, "its contents are not those of its receipt: delete it and plan again")
+		return o.broken(Tampered, "its contents are not those of its receipt")
 	}
 	return nil
 }
 
 // copyPart copies the part that comes next in the stream to w and checks its length and hash.
 func (o *opened) copyPart(p part, w io.Writer) error {
-	if g, ok := w.(*growing); ok {
-		g.expect(p.Bytes)
+	if m, ok := w.(*memory); ok {
+		m.expect(p.Bytes)
 	}
 	stored := &io.LimitedReader{R: o.stream, N: p.Stored}
 	digest := &counted{hash: sha256.New()}
@@ -444,7 +447,7 @@ func (o *opened) copyPart(p part, w io.Writer) error {
 		return o.ended(err)
 	}
 	if stored.N != 0 || digest.n != p.Bytes || hex.EncodeToString(digest.hash.Sum(nil)) != p.SHA256 {
-		return o.broken(Tampered, "its %s is not the one that was stored: delete it and plan again", p.Name)
+		return o.broken(Tampered, "its %s is not the one that was stored", p.Name)
 	}
 	return nil
 }
@@ -456,7 +459,7 @@ func (o *opened) ended(err error) error {
 	case errors.As(err, &header):
 		return err
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum):
-		return o.broken(Tampered, "its contents are not those of its receipt: delete it and plan again")
+		return o.broken(Tampered, "its contents are not those of its receipt")
 	}
 	return err
 }

@@ -148,7 +148,7 @@ func TestOtherVersionsAreNamed(t *testing.T) {
 		damage(t, path, func(data []byte) []byte { return bytes.Replace(data, []byte(from), []byte(to), 1) })
 	}
 	err := s.Verify(t.Context(), p.ID)
-	if !is(err, planstore.OtherVersion) || !strings.Contains(err.Error(), "this plumbline reads format 1: use the plumbline that wrote it") {
+	if !is(err, planstore.OtherVersion) || !strings.Contains(err.Error(), "this plumbline reads format 1: use the plumbline that wrote it; or else delete it") {
 		t.Errorf("verify says %v, want the versions and what to do", err)
 	}
 }
@@ -162,7 +162,7 @@ func TestOtherKeysAreNamed(t *testing.T) {
 		t.Error(err)
 	}
 	err := s.Verify(t.Context(), p.ID)
-	if err == nil || !strings.Contains(err.Error(), "the key given has only ") || !strings.Contains(err.Error(), "add that key, or delete it and plan again") {
+	if err == nil || !strings.Contains(err.Error(), "the key given has only ") || !strings.Contains(err.Error(), "add that key; or else delete it and plan again") {
 		t.Errorf("verify says %v, want both keys' ids and what to do", err)
 	}
 	for _, key := range []string{key1, key2} {
