@@ -3,17 +3,19 @@ package gitrepo_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/plumbline-dev/plumbline/internal/gitrepo"
 )
 
 // children returns the process ids of all children, also dead ones that nobody
@@ -44,8 +46,22 @@ func children(tb testing.TB) []int {
 	return pids
 }
 
-// goroutines returns the stacks that lead through the package.
-func goroutines(tb testing.TB) string {
+// eventually waits until wrong finds nothing wrong.
+func eventually(tb testing.TB, wrong func() string) {
+	tb.Helper()
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		text := wrong()
+		if text == "" {
+			return
+		}
+		if time.Since(start) > time.Minute {
+			tb.Fatal(text)
+		}
+	}
+}
+
+// goroutines returns the stacks that hold a text.
+func goroutines(tb testing.TB, text string) string {
 	tb.Helper()
 	var all bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&all, 2); err != nil {
@@ -53,7 +69,7 @@ func goroutines(tb testing.TB) string {
 	}
 	var ours []string
 	for stack := range strings.SplitSeq(all.String(), "\n\n") {
-		if strings.Contains(stack, "internal/gitrepo.") || strings.Contains(stack, "os/exec.") {
+		if strings.Contains(stack, text) {
 			ours = append(ours, stack)
 		}
 	}
@@ -69,8 +85,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	for i := range 2000 {
 		files[fmt.Sprintf("d%d/f%d.tf", i%100, i)] = fmt.Sprint(i)
 	}
-	write(t, dir, files)
-	commit(t, dir)
+	importFiles(t, dir, files)
 	r := open(t, dir)
 	for name, end := range map[string]func(cancel func()){
 		"closed":               func(func()) {},
@@ -99,9 +114,11 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			if left := children(t); len(left) != 0 {
 				t.Errorf("children left: %v", left)
 			}
-			if left := goroutines(t); left != "" {
+			if left := goroutines(t, "internal/gitrepo."); left != "" {
 				t.Errorf("goroutines left:\n%s", left)
 			}
+			// A goroutine of os/exec reports its result just before it returns.
+			eventually(t, func() string { return goroutines(t, "os/exec.") })
 		})
 	}
 	t.Run("cancelled only", func(t *testing.T) {
@@ -110,11 +127,12 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			t.Fatal(err)
 		}
 		cancel()
-		for start := time.Now(); len(children(t)) != 0; runtime.Gosched() {
-			if time.Since(start) > 30*time.Second {
-				t.Fatalf("children left: %v", children(t))
+		eventually(t, func() string {
+			if left := children(t); len(left) != 0 {
+				return fmt.Sprintf("children left: %v", left)
 			}
-		}
+			return ""
+		})
 	})
 	t.Run("failed to open", func(t *testing.T) {
 		if _, err := r.Tree(t.Context(), strings.Repeat("1", 40)); err == nil {
@@ -134,6 +152,10 @@ func TestKilledChildIsReplaced(t *testing.T) {
 	pids := children(t)
 	if len(pids) != 1 {
 		t.Fatalf("children: %v, want one", pids)
+	}
+	// An interrupt typed at the terminal must not reach it.
+	if group, err := syscall.Getpgid(pids[0]); err != nil || group != pids[0] {
+		t.Errorf("the child %d is in group %d, %v; want its own", pids[0], group, err)
 	}
 	if err := syscall.Kill(pids[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -176,5 +198,82 @@ func TestCancelWhileGitHangs(t *testing.T) {
 	}
 	if left := children(t); len(left) != 0 {
 		t.Errorf("children left: %v", left)
+	}
+}
+
+// A reader that waits for what another Tree is fetching hangs on neither.
+func TestWaitForAnotherTree(t *testing.T) {
+	dir := newRepo(t)
+	write(t, dir, map[string]string{"f": "x"})
+	commit(t, dir)
+	r := open(t, dir)
+	slow, err := r.Tree(t.Context(), "HEAD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range children(t) {
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := slow.Prefetch([]string{"f"}); err != nil {
+		t.Fatal(err)
+	}
+	type result struct {
+		data []byte
+		err  error
+	}
+	wait := func(ctx context.Context) (*gitrepo.Tree, chan result) {
+		tr, err := r.Tree(ctx, "HEAD")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan result, 1)
+		go func() {
+			data, err := tr.ReadFile("f")
+			done <- result{data, err}
+		}()
+		eventually(t, func() string {
+			if goroutines(t, "gitrepo.(*objects).blob") == "" {
+				return "the reader does not wait"
+			}
+			return ""
+		})
+		return tr, done
+	}
+	receive := func(done chan result) result {
+		select {
+		case got := <-done:
+			return got
+		case <-time.After(time.Minute):
+			t.Fatal("the reader still waits")
+			return result{}
+		}
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	impatient, done := wait(ctx)
+	cancel()
+	if got := receive(done); !errors.Is(got.err, context.Canceled) {
+		t.Errorf("after its own end: %q, %v", got.data, got.err)
+	}
+	closed, done := wait(t.Context())
+	if err := closed.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := receive(done); !errors.Is(got.err, fs.ErrClosed) {
+		t.Errorf("after being closed: %q, %v", got.data, got.err)
+	}
+	patient, done := wait(t.Context())
+	if err := slow.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := receive(done); got.err != nil || string(got.data) != "x" {
+		t.Errorf("after the end of the other: %q, %v", got.data, got.err)
+	}
+	for _, tr := range []*gitrepo.Tree{impatient, patient} {
+		if err := tr.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

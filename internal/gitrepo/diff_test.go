@@ -90,6 +90,8 @@ func TestDiffSubmodule(t *testing.T) {
 	git(t, dir, "update-index", "--cacheinfo", "160000,"+strings.Repeat("2", 40)+",vendor/sub")
 	git(t, dir, "commit", "-q", "-m", "two")
 	git(t, dir, "config", "diff.ignoreSubmodules", "all")
+	git(t, dir, "config", "submodule.sub.ignore", "all")
+	write(t, dir, map[string]string{".gitmodules": "[submodule \"sub\"]\n\tpath = vendor/sub\n\turl = ../sub\n\tignore = all\n"})
 	changes, err := open(t, dir).Diff(t.Context(), "HEAD~1", "HEAD")
 	if diff := cmp.Diff([]gitrepo.Change{{Path: "vendor/sub", Status: 'M'}}, changes); err != nil || diff != "" {
 		t.Errorf("Diff: %v (-want +got):\n%s", err, diff)

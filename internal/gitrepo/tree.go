@@ -37,7 +37,7 @@ type Tree struct {
 	root    entry
 	ctx     context.Context
 	end     context.CancelCauseFunc
-	stop    func() bool // of waking waiters
+	stop    func() bool // ends the waking of waiters when ctx is done
 	closing sync.Once
 
 	contents conversation // cat-file --batch
@@ -94,8 +94,9 @@ func (r *Repo) Tree(ctx context.Context, rev string) (*Tree, error) {
 // closing again does nothing.
 func (t *Tree) Close() error {
 	t.closing.Do(func() {
-		t.end(fs.ErrClosed)
 		t.stop()
+		t.end(fs.ErrClosed)
+		t.repo.objects.wake()
 		t.crew.close()
 		t.repo.objects.release()
 	})

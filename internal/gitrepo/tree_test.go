@@ -465,14 +465,15 @@ func TestPartialClone(t *testing.T) {
 	if data, err := tr.ReadFile("f"); err != nil || string(data) != "x" {
 		t.Errorf("ReadFile = %q, %v; want it fetched", data, err)
 	}
-	git(t, dir, "config", "remote.origin.url", "https://ada:CANARY@127.0.0.1:1/gone")
+	git(t, dir, "config", "remote.origin.url", "ssh://ada@127.0.0.1/gone")
+	git(t, dir, "config", "core.sshCommand", "echo 'no way to https://ada:CANARY@host/x' >&2; false")
 	tr = tree(t, open(t, dir), "HEAD")
 	if err := tr.PrefetchFunc(func(string) bool { return true }); err != nil {
 		t.Error(err)
 	}
 	_, err := tr.ReadFile("d/g")
-	if err == nil || errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "CANARY") {
-		t.Errorf("ReadFile without the remote: %v", err)
+	if err == nil || errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "CANARY") || !strings.Contains(err.Error(), "https://host/x") {
+		t.Errorf("ReadFile without the remote: %v; want Git's words without the secret", err)
 	}
 	if data, err := tr.ReadFile("f"); err != nil || string(data) != "x" {
 		t.Errorf("ReadFile = %q, %v; want it still there", data, err)
@@ -487,7 +488,8 @@ func TestPrefetch(t *testing.T) {
 	for i := range count {
 		files[fmt.Sprintf("d%02d/f%d.tf", i%60, i)] = fmt.Sprintf("content %d", i/2) // each twice
 	}
-	write(t, dir, files)
+	importFiles(t, dir, files)
+	git(t, dir, "reset", "-q", "--hard")
 	symlink(t, dir, "link.tf", "d00/f0.tf")
 	commit(t, dir)
 	git(t, dir, "gc", "-q")
@@ -511,7 +513,6 @@ func TestPrefetch(t *testing.T) {
 	if err := os.Rename(filepath.Join(dir, ".git/objects/pack"), filepath.Join(dir, ".git/objects/away")); err != nil {
 		t.Fatal(err)
 	}
-	git(t, dir, "config", "core.packedGitWindowSize", "4k")
 	delete(files, "big.bin")
 	verify(second)
 	if data, err := second.ReadFile("link.tf"); err != nil || string(data) != "content 0" {
@@ -551,6 +552,41 @@ func TestPrefetchNames(t *testing.T) {
 	read("c.tf", "c")
 	if data, err := tr.ReadFile("d.tf"); err == nil {
 		t.Errorf("ReadFile of what was not prefetched = %q", data)
+	}
+}
+
+func TestLastCloseForgets(t *testing.T) {
+	t.Parallel()
+	dir := newRepo(t)
+	write(t, dir, map[string]string{"f": "x"})
+	commit(t, dir)
+	r := open(t, dir)
+	tr := tree(t, r, "HEAD")
+	if err := tr.Prefetch([]string{"f"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.ReadFile("f"); err != nil {
+		t.Fatal(err)
+	}
+	id, err := tr.Hash("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, ".git/objects", id[:2], id[2:])); err != nil {
+		t.Fatal(err)
+	}
+	other := tree(t, r, "HEAD")
+	if err := tr.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.ReadFile("f"); err != nil {
+		t.Errorf("while another tree is open: %v", err)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := tree(t, r, "HEAD").ReadFile("f"); err == nil {
+		t.Errorf("after all were closed: %q is still in memory", data)
 	}
 }
 
