@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -45,7 +46,8 @@ func BenchmarkPlanAll(b *testing.B) {
 			out, err := cmd.CombinedOutput()
 			took := time.Since(start)
 			// plumbline plan says 2 where there are changes.
-			if exit, ok := err.(*exec.ExitError); err != nil && (!ok || exit.ExitCode() != 2) {
+			var exit *exec.ExitError
+			if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 2) {
 				b.Fatalf("%s: %v\n%s", name, err, out)
 			}
 			return took

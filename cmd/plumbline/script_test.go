@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -86,7 +87,8 @@ func scriptStatus(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	err := ts.Exec("plumbline", args[1:]...)
 	got := "0"
-	if exit, ok := err.(*exec.ExitError); ok {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
 		got = fmt.Sprint(exit.ExitCode())
 	} else if err != nil {
 		ts.Fatalf("run plumbline: %v", err)
