@@ -367,7 +367,7 @@ func (d *Dir) Abandoned(forget bool) (*Abandoned, error) {
 
 // busy is an error while an abandoned apply runs.
 func (d *Dir) busy() error {
-	if _, err := os.Stat(d.data(applyName, "record.json")); err != nil {
+	if !exists(d.data(applyName, "record.json")) {
 		return nil // The usual case, at the price of one look.
 	}
 	a, err := d.Abandoned(false)

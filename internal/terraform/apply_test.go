@@ -449,11 +449,17 @@ func TestFaults(t *testing.T) {
 		}
 		return err
 	}
-	fails(faulty(t, "kill -9 $$"), "terraform plan", "was ended from outside (signal: killed)")
-	fails(faulty(t, "exit 1"), "failed with status 1", "it printed nothing")
-	fails(faulty(t, "echo 'it broke: ' $TF_DATA_DIR >&2; exit 12"), "failed with status 12", "it broke:")
-	fails(faulty(t, "yes 'Error: all the same' | head -c 3000000 >&2; yes | head -c 30000000; exit 1"), "Error: all the same")
-	fails(faulty(t, "i=0; while [ $i -lt 9000 ]; do echo \"Error: number $i\"; i=$((i+1)); done >&2; exit 1"), "Error: number 7", "more errors")
+	for script, say := range map[string][]string{
+		"kill -9 $$": {"terraform plan", "was ended from outside (signal: killed)"},
+		"exit 1":     {"failed with status 1", "it printed nothing"},
+		"echo 'it broke: ' $TF_DATA_DIR >&2; exit 12":                                            {"failed with status 12", "it broke:"},
+		"yes 'Error: all the same' | head -c 3000000 >&2; yes | head -c 30000000; exit 1":        {"Error: all the same"},
+		"i=0; while [ $i -lt 9000 ]; do echo \"Error: number $i\"; i=$((i+1)); done >&2; exit 1": {"Error: number 7", "more errors"},
+	} {
+		if err := fails(faulty(t, script), say...); err == nil {
+			t.Errorf("%s: no error", script)
+		}
+	}
 
 	o := faulty(t, "exit 1")
 	if err := os.Remove(o.Binary.Path); err != nil {

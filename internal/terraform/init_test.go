@@ -201,6 +201,10 @@ output "engine" {
 	if diff := cmp.Diff([]string{"local_file.it"}, a.Done); diff != "" {
 		t.Errorf("done (-want +got):\n%s", diff)
 	}
+	providers, err := d.Providers()
+	if diff := cmp.Diff(map[string]string{"registry.opentofu.org/hashicorp/local": "1.4.0"}, providers); diff != "" || err != nil {
+		t.Errorf("providers: %v (-want +got):\n%s", err, diff)
+	}
 	second, changes := plan(t, d)
 	if changes {
 		t.Error("second plan: changes")

@@ -41,7 +41,7 @@ func (i *Installer) install(ctx context.Context, w want) (Binary, error) {
 	if _, err := lock.TryLockContext(ctx, 50*time.Millisecond); err != nil {
 		return Binary{}, fmt.Errorf("wait for another installation of Terraform %s: %w", v, err)
 	}
-	defer lock.Unlock()
+	defer func() { _ = lock.Unlock() }() // The kernel frees it at the latest when the process ends.
 	if info, err := os.Stat(b.Path); err == nil && info.Mode().IsRegular() {
 		b.From = "cache"
 		return b, nil

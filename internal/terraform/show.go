@@ -21,9 +21,9 @@ func (d *Dir) Show(ctx context.Context, planFile string) ([]byte, *tfjson.Plan, 
 		return nil, nil, err
 	}
 	raw := bytes.TrimSpace(out.Bytes())
-	var plan tfjson.Plan
-	if err := plan.UnmarshalJSON(raw); err != nil {
+	plan, err := ParsePlan(raw)
+	if err != nil {
 		return nil, nil, fmt.Errorf("read what %s shows of plan %q: %w", d.opts.Binary.Engine, planFile, err)
 	}
-	return raw, &plan, nil
+	return raw, plan, nil
 }

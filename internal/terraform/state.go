@@ -74,7 +74,7 @@ func PlanState(planFile string) (StateID, error) {
 	if err != nil {
 		return StateID{}, fmt.Errorf("read plan: %w", err)
 	}
-	defer z.Close()
+	defer func() { _ = z.Close() }() // It was only read.
 	f, err := z.Open("tfstate")
 	if err != nil {
 		return StateID{}, fmt.Errorf("read plan %q: it holds no state, so it is not a plan file of Terraform 0.12 or newer", planFile)
