@@ -150,12 +150,20 @@ type touch struct {
 	owned    map[string][]Change        // by the directory of the module that the path belongs to
 	given    map[string]map[string]bool // value files that plumbline.yaml names, with the names of the workspaces
 	patterns map[string][]Change        // what each pattern matches
+	sources  map[readFrom][]Change      // what each path in an expression may mean
+}
+
+// readFrom is a path in an expression, as it is meant in one directory.
+type readFrom struct {
+	dir  string
+	read *read
 }
 
 func newTouch(set *Set, changes []Change) *touch {
 	t := &touch{
 		set: set, changes: changes, byPath: make(map[string]Change, len(changes)),
 		owned: map[string][]Change{}, given: map[string]map[string]bool{}, patterns: map[string][]Change{},
+		sources: map[readFrom][]Change{},
 	}
 	if len(changes) == 0 {
 		return t
@@ -182,13 +190,10 @@ func newTouch(set *Set, changes []Change) *touch {
 // findOwners lists the directories that files belong to: those of the
 // workspaces and of the modules that they reach.
 func (s *Set) findOwners() map[string]bool {
-	owners := make(map[string]bool, len(s.infos))
-	for _, in := range s.infos {
-		owners[in.dir] = true
-		for _, n := range in.nodes {
-			if n.view != nil {
-				owners[n.view.dir] = true
-			}
+	owners := make(map[string]bool, len(s.repo.reached))
+	for _, n := range s.repo.reached {
+		if n.view != nil {
+			owners[n.view.dir] = true
 		}
 	}
 	return owners
@@ -373,12 +378,17 @@ func (t *touch) read(r *reasons, in *info, n *node) {
 		}
 	}
 	for _, f := range n.view.files {
-		for _, rd := range f.facts.reads {
-			from := in.dir
-			if rd.base == fromModule {
-				from = n.path
+		for i := range f.facts.reads {
+			from := readFrom{in.dir, &f.facts.reads[i]}
+			if from.read.base == fromModule {
+				from.dir = n.path
 			}
-			for _, c := range t.readBy(from, rd) {
+			list, ok := t.sources[from]
+			if !ok {
+				list = t.readBy(from.dir, *from.read)
+				t.sources[from] = list
+			}
+			for _, c := range list {
 				add("file", c)
 			}
 		}

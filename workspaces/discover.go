@@ -176,11 +176,15 @@ func (d *discovery) roots() {
 	if enabled := d.config.Defaults.Enabled; enabled != nil && !*enabled {
 		return
 	}
-	for _, dir := range slices.Sorted(maps.Keys(d.repo.dirs)) {
-		if called[dir] || d.taken[dir] || isHidden(dir) || !d.repo.hasConfig(dir) || d.isIgnored(dir) {
-			continue
+	var dirs []string
+	for dir := range d.repo.dirs {
+		if !called[dir] && !d.taken[dir] && !isHidden(dir) && d.repo.hasConfig(dir) && !d.isIgnored(dir) {
+			dirs = append(dirs, dir)
 		}
-		settings := Settings{}.over(d.config.Defaults)
+	}
+	slices.Sort(dirs)
+	settings := Settings{}.over(d.config.Defaults)
+	for _, dir := range dirs {
 		v := d.repo.view(dir, d.repo.engineFor(dir, settings.Engine))
 		// A view with problems but no files has links that lead nowhere.
 		if v == nil || !v.runs && !v.broken && len(v.files) > 0 {
@@ -265,7 +269,7 @@ func (d *discovery) add(e *Entry, dir, physical string, links []string, s Settin
 
 // modules fills what follows from the modules that the workspace reaches.
 func (d *discovery) modules(w *Workspace, in *info) {
-	w.Modules, w.RemoteModules, w.RequiredVersions = []string{}, []RemoteModule{}, []string{}
+	w.Modules, w.RemoteModules, w.RequiredVersions = make([]string, 0, len(in.nodes)), []RemoteModule{}, []string{}
 	for i, n := range in.nodes {
 		if n.view != nil && n.view.dir != in.dir {
 			w.Modules = append(w.Modules, n.view.dir)
@@ -384,6 +388,9 @@ func (d *discovery) finish() error {
 	d.set.repo = d.repo
 	d.set.owners = d.set.findOwners()
 
+	if len(d.repo.problems) == 0 {
+		return nil
+	}
 	// A problem in a root module's own file is that workspace's.
 	owners := map[string][]string{}
 	for _, w := range ordered {
@@ -403,6 +410,9 @@ func (d *discovery) finish() error {
 // dependencies replaces a directory in depends_on by the workspaces that it
 // has, and drops names that nobody has, which is a problem.
 func (d *discovery) dependencies() {
+	if !slices.ContainsFunc(d.set.Workspaces, func(w *Workspace) bool { return len(w.DependsOn) > 0 }) {
+		return
+	}
 	byDir := map[string][]string{}
 	var names []string
 	for _, w := range d.set.Workspaces {

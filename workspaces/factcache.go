@@ -52,6 +52,7 @@ func OpenFactCache(file string) *FactCache {
 	if err != nil {
 		c.stored = nil
 	}
+	c.records = make(map[string]*record, len(c.stored))
 	return c
 }
 
@@ -116,6 +117,16 @@ func (c *FactCache) get(key string) (*record, bool) {
 	}
 	c.records[key] = r
 	return r, true
+}
+
+// size is about how many directories the cache knows.
+func (c *FactCache) size() int {
+	if c == nil {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(len(c.stored), len(c.records))
 }
 
 // put keeps a record. It must not change afterwards.

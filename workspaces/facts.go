@@ -170,6 +170,21 @@ func isLocalSource(source string) bool {
 // joinLocal is the path that a local source leads to, as written, from dir. It
 // begins with ".." when it leads out of the repository.
 func joinLocal(dir, source string) string {
+	// The usual source, which goes up and then down to a clean path, needs no
+	// more than cutting. There are many of them.
+	at, rest := dir, source
+	for strings.HasPrefix(rest, "../") && at != "." {
+		rest = rest[len("../"):]
+		if i := strings.LastIndexByte(at, '/'); i >= 0 {
+			at = at[:i]
+		} else {
+			at = "."
+		}
+	}
+	if rest != "" && !strings.Contains(rest, ".") && !strings.Contains(rest, `\`) &&
+		!strings.Contains(rest, "//") && !strings.HasSuffix(rest, "/") {
+		return join(at, rest)
+	}
 	return path.Join(dir, strings.ReplaceAll(source, `\`, "/"))
 }
 

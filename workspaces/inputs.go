@@ -297,7 +297,7 @@ func (g *gatherer) node(n *node) error {
 	if n.opaque {
 		for _, c := range n.view.calls {
 			if c.unknown {
-				g.whole(c.file, c.line, fmt.Sprintf("the source of module %q is not a plain string", c.name))
+				g.whole(n.file(c), c.line, fmt.Sprintf("the source of module %q is not a plain string", c.name))
 			}
 		}
 	}
@@ -311,17 +311,18 @@ func (g *gatherer) node(n *node) error {
 	var sources []source
 	sc := scope{workspace: g.in.workspace.Workspace, locals: map[string]hclsyntax.Expression{}}
 	for _, f := range n.view.files {
-		data, err := fs.ReadFile(g.fsys, f.path)
+		name := join(n.view.dir, f.name)
+		data, err := fs.ReadFile(g.fsys, name)
 		if err != nil {
-			return fmt.Errorf("read %q: %w", f.path, pathless(err))
+			return fmt.Errorf("read %q: %w", name, pathless(err))
 		}
-		src := source{file: f.path}
-		if configKind(path.Base(f.path)) == jsonConfig {
+		src := source{file: name}
+		if configKind(f.name) == jsonConfig {
 			for _, expr := range jsonTemplates(jsonTree(data), nil) {
 				src.nodes = append(src.nodes, expr)
 			}
 		} else {
-			file, _ := parseSyntax(f.path, data)
+			file, _ := parseSyntax(name, data)
 			body, ok := file.Body.(*hclsyntax.Body)
 			if !ok {
 				continue

@@ -18,7 +18,8 @@ type repository struct {
 	linked   bool               // there is a symbolic link somewhere
 	opaque   map[string]bool    // places of other repositories
 	views    map[viewKey]*view
-	nodes    map[viewKey]*node
+	detours  map[viewKey]*node // modules that are reached through symbolic links
+	reached  []*node           // every module that a workspace reaches, and the workspaces' own
 	problems []Problem
 	told     map[Problem]bool
 	stamp    int
@@ -29,7 +30,7 @@ type viewKey struct{ dir, engine string }
 func newRepository(fsys fs.FS, dirs map[string]*record) *repository {
 	repo := &repository{
 		fsys: fsys, dirs: dirs, opaque: map[string]bool{},
-		views: make(map[viewKey]*view, len(dirs)), nodes: make(map[viewKey]*node, len(dirs)), told: map[Problem]bool{},
+		views: make(map[viewKey]*view, len(dirs)), detours: map[viewKey]*node{}, told: map[Problem]bool{},
 	}
 	for dir, rec := range dirs {
 		repo.linked = repo.linked || len(rec.links) > 0
@@ -136,18 +137,21 @@ type view struct {
 	links    []string // symbolic links among the files, and those they lead through
 	targets  []string // files that the symbolic links lead to
 	problems []Problem
+	node     *node // the module, when it is reached without symbolic links
 }
 
+// viewFile is a file as it stands in the directory, where it may be a symbolic
+// link to the one that the facts are of.
 type viewFile struct {
-	path  string // as it stands in the directory; it may be a symbolic link
+	name  string
 	facts *fileFacts
 }
 
 // callAt is a module block and the file that it stands in.
 type callAt struct {
-	call
-	file   string
-	broken bool // the file has mistakes
+	*call
+	file *viewFile
+	to   string // the path that a local source leads to, "" when it is none
 }
 
 // view returns how an engine sees a directory, nil when it finds nothing there
@@ -167,40 +171,54 @@ func (repo *repository) newView(dir, engine string) *view {
 	if rec == nil {
 		return nil
 	}
-	v := &view{dir: dir}
+	v := &view{dir: dir, files: make([]viewFile, 0, len(rec.files))}
 	for i := range rec.files {
-		v.files = append(v.files, viewFile{join(dir, rec.files[i].name), &rec.files[i]})
+		v.files = append(v.files, viewFile{rec.files[i].name, &rec.files[i]})
 	}
 	for _, l := range rec.links {
 		if configKind(l.name) != notConfig {
 			repo.addLinked(v, l)
 		}
 	}
-	v.files = slices.DeleteFunc(v.files, func(f viewFile) bool { return !readsFile(engine, f.path, v.files) })
+	v.files = slices.DeleteFunc(v.files, func(f viewFile) bool { return !readsFile(engine, f.name, v.files) })
 	if len(v.files) == 0 && len(v.problems) == 0 {
 		return nil
 	}
-	slices.SortFunc(v.files, func(a, b viewFile) int {
-		return cmp.Or(cmp.Compare(overrideRank(a.path), overrideRank(b.path)), strings.Compare(a.path, b.path))
-	})
-	var broken []viewFile
+	inOrder := func(a, b viewFile) int {
+		return cmp.Or(cmp.Compare(overrideRank(a.name), overrideRank(b.name)), strings.Compare(a.name, b.name))
+	}
+	if !slices.IsSortedFunc(v.files, inOrder) {
+		slices.SortFunc(v.files, inOrder)
+	}
+	calls := 0
 	for _, f := range v.files {
+		calls += len(f.facts.calls)
+	}
+	v.calls = make([]callAt, 0, calls)
+	var broken []viewFile
+	for i := range v.files {
+		f := &v.files[i]
 		v.runs = v.runs || f.facts.runs
-		override := isOverride(path.Base(f.path))
+		override := isOverride(f.name)
 		if len(f.facts.required) > 0 {
 			if override {
 				v.required = nil
 			}
 			v.required = append(v.required[:len(v.required):len(v.required)], f.facts.required...)
 		}
-		for _, c := range f.facts.calls {
-			at := callAt{call: c, file: f.path, broken: f.facts.broken != nil}
+		for j := range f.facts.calls {
+			at := callAt{call: &f.facts.calls[j], file: f}
 			if !override || !v.override(at) {
 				v.calls = append(v.calls, at)
 			}
 		}
 		if f.facts.broken != nil {
-			broken = append(broken, f)
+			broken = append(broken, *f)
+		}
+	}
+	for i := range v.calls {
+		if c := &v.calls[i]; !c.unknown && isLocalSource(c.source) {
+			c.to = joinLocal(dir, c.source)
 		}
 	}
 	if len(broken) > 0 {
@@ -211,14 +229,15 @@ func (repo *repository) newView(dir, engine string) *view {
 			text += fmt.Sprintf("; %d more in this directory are broken too", n)
 		}
 		v.problems = append(v.problems, Problem{
-			File: first.path, Line: first.facts.broken.line, Text: text, Fix: "correct the file; the other directories are not concerned",
+			File: join(dir, first.name), Line: first.facts.broken.line, Text: text,
+			Fix: "correct the file; the other directories are not concerned",
 		})
 	}
 	return v
 }
 
 func overrideRank(file string) int {
-	if isOverride(path.Base(file)) {
+	if isOverride(file) {
 		return 1
 	}
 	return 0
@@ -232,12 +251,15 @@ func (v *view) override(over callAt) bool {
 		if c.name != over.name {
 			continue
 		}
+		merged := *c.call
 		if over.source != "" || over.unknown {
-			c.source, c.unknown, c.file, c.line = over.source, over.unknown, over.file, over.line
+			merged.source, merged.unknown, merged.line = over.source, over.unknown, over.line
+			c.file = over.file
 		}
 		if over.version != "" {
-			c.version = over.version
+			merged.version = over.version
 		}
+		c.call = &merged
 		return true
 	}
 	return false
@@ -258,7 +280,7 @@ func readsFile(engine, file string, all []viewFile) bool {
 	} else {
 		return true
 	}
-	return !slices.ContainsFunc(all, func(f viewFile) bool { return f.path == twin })
+	return !slices.ContainsFunc(all, func(f viewFile) bool { return f.name == twin })
 }
 
 // addLinked adds a Terraform file that is a symbolic link.
@@ -277,7 +299,7 @@ func (repo *repository) addLinked(v *view, l symlink) {
 	}
 	if rec := repo.dirs[path.Dir(target)]; rec != nil {
 		if f := rec.file(path.Base(target)); f != nil && configKind(f.name) == configKind(l.name) {
-			v.files = append(v.files, viewFile{full, f})
+			v.files = append(v.files, viewFile{l.name, f})
 			v.targets = append(v.targets, target)
 			return
 		}
@@ -295,7 +317,7 @@ func (repo *repository) addLinked(v *view, l symlink) {
 		return
 	}
 	facts := readConfig(l.name, data)
-	v.files = append(v.files, viewFile{full, &facts})
+	v.files = append(v.files, viewFile{l.name, &facts})
 	v.targets = append(v.targets, target)
 }
 
@@ -326,36 +348,37 @@ func (repo *repository) engineFor(dir, chosen string) string {
 // does not count, so that the circle keeps a beginning; it is a problem, told
 // under each engine's view of the files.
 func (repo *repository) calledDirs(engine func(dir string) string) map[string]bool {
-	type edge struct {
-		to string
-		at callAt
+	type caller struct {
+		dir   string
+		view  *view
+		calls []int // indices of callers, in step with at; nil when it calls none
+		at    []int // indices of the calls in the view
 	}
-	edges := map[string][]edge{}
-	called := map[string]bool{}
-	var dirs []string
+	var callers []caller
+	index := make(map[string]int, len(repo.dirs))
 	for dir := range repo.dirs {
 		if repo.hasConfig(dir) {
-			dirs = append(dirs, dir)
+			callers = append(callers, caller{dir: dir})
 		}
 	}
-	slices.Sort(dirs)
-	for _, dir := range dirs {
-		v := repo.view(dir, engine(dir))
-		if v == nil {
+	slices.SortFunc(callers, func(a, b caller) int { return strings.Compare(a.dir, b.dir) })
+	for i, c := range callers {
+		index[c.dir] = i
+	}
+	called := make([]bool, len(callers))
+	for i := range callers {
+		c := &callers[i]
+		if c.view = repo.view(c.dir, engine(c.dir)); c.view == nil {
 			continue
 		}
-		for _, c := range v.calls {
-			if c.unknown || !isLocalSource(c.source) {
+		for n, at := range c.view.calls {
+			if at.to == "" || isOutside(at.to) {
 				continue
 			}
-			to := joinLocal(dir, c.source)
-			if isOutside(to) {
-				continue
-			}
-			if to, _, err := repo.resolve(to); err == nil && repo.hasConfig(to) {
-				edges[dir] = append(edges[dir], edge{to, c})
-				if to != dir {
-					called[to] = true
+			if to, _, err := repo.resolve(at.to); err == nil {
+				if j, ok := index[to]; ok {
+					c.calls, c.at = append(c.calls, j), append(c.at, n)
+					called[j] = called[j] || j != i
 				}
 			}
 		}
@@ -368,32 +391,34 @@ func (repo *repository) calledDirs(engine func(dir string) string) map[string]bo
 		open
 		closed
 	)
-	state := map[string]int{}
+	state := make([]byte, len(callers))
 	kept := map[string]bool{}
-	var stack []string
-	var visit func(dir string)
-	visit = func(dir string) {
-		state[dir] = open
-		stack = append(stack, dir)
-		for _, e := range edges[dir] {
-			switch state[e.to] {
-			case open:
-				from := slices.Index(stack, e.to)
-				repo.tell(circleProblem(e.at, append(slices.Clone(stack[from:]), e.to)))
-			case unseen:
-				kept[e.to] = true
-				visit(e.to)
-			default:
-				kept[e.to] = true
+	var stack []int
+	var visit func(i int)
+	visit = func(i int) {
+		state[i] = open
+		stack = append(stack, i)
+		for n, to := range callers[i].calls {
+			if state[to] == open {
+				var circle []string
+				for _, member := range stack[slices.Index(stack, to):] {
+					circle = append(circle, callers[member].dir)
+				}
+				repo.tell(circleProblem(callers[i].dir, callers[i].view.calls[callers[i].at[n]], append(circle, callers[to].dir)))
+				continue
+			}
+			kept[callers[to].dir] = true
+			if state[to] == unseen {
+				visit(to)
 			}
 		}
 		stack = stack[:len(stack)-1]
-		state[dir] = closed
+		state[i] = closed
 	}
 	for _, first := range []bool{true, false} {
-		for _, dir := range dirs {
-			if state[dir] == unseen && len(edges[dir]) > 0 && (!first || !called[dir]) {
-				visit(dir)
+		for i := range callers {
+			if state[i] == unseen && len(callers[i].calls) > 0 && (!first || !called[i]) {
+				visit(i)
 			}
 		}
 	}
@@ -414,12 +439,12 @@ func (repo *repository) calledDirs(engine func(dir string) string) map[string]bo
 	return kept
 }
 
-func circleProblem(at callAt, circle []string) Problem {
+func circleProblem(dir string, at callAt, circle []string) Problem {
 	text := fmt.Sprintf("module %q calls its own directory", at.name)
 	if len(circle) > 2 {
 		text = fmt.Sprintf("module %q closes a circle of modules: %s", at.name, strings.Join(circle, " → "))
 	}
-	return Problem{File: at.file, Line: at.line, Text: text, Fix: "let one of them not call the next", Severity: SeverityError}
+	return Problem{File: join(dir, at.file.name), Line: at.line, Text: text, Fix: "let one of them not call the next", Severity: SeverityError}
 }
 
 // within reports whether p is dir or below it.
@@ -465,12 +490,21 @@ func (repo *repository) closure(dir, engine string) []*node {
 }
 
 func (repo *repository) node(p, physical string, links []string, engine string) *node {
-	key := viewKey{p, engine}
-	n := repo.nodes[key]
-	if n == nil {
-		n = &node{path: p, view: repo.view(physical, engine), links: links}
-		repo.nodes[key] = n
+	v := repo.view(physical, engine)
+	if v != nil && p == physical && v.node != nil {
+		return v.node
 	}
+	key := viewKey{p, engine}
+	if n := repo.detours[key]; n != nil {
+		return n
+	}
+	n := &node{path: p, view: v, links: links}
+	if v != nil && p == physical {
+		v.node = n
+	} else {
+		repo.detours[key] = n
+	}
+	repo.reached = append(repo.reached, n)
 	return n
 }
 
@@ -490,14 +524,14 @@ func (repo *repository) expand(n *node, engine string, above []string) {
 		case c.unknown:
 			n.opaque = true
 			repo.tell(Problem{
-				File: c.file, Line: c.line, Severity: SeverityWarning,
+				File: n.file(c), Line: c.line, Severity: SeverityWarning,
 				Text: fmt.Sprintf("the source of module %q is not a plain string, so its files are not followed", c.name),
 				Fix:  "write the path out, or name the files under \"watch\" in plumbline.yaml",
 			})
 		case c.source == "":
-			if !c.broken {
+			if c.file.facts.broken == nil {
 				repo.tell(Problem{
-					File: c.file, Line: c.line,
+					File: n.file(c), Line: c.line,
 					Text: fmt.Sprintf("module %q has no source", c.name), Fix: "say where the module comes from",
 				})
 			}
@@ -506,11 +540,14 @@ func (repo *repository) expand(n *node, engine string, above []string) {
 		default:
 			n.remotes = append(n.remotes, RemoteModule{
 				Call: c.name, Source: c.source, Version: c.version, Floating: floats(c.source, c.version),
-				File: c.file, Line: c.line,
+				File: n.file(c), Line: c.line,
 			})
 		}
 	}
 }
+
+// file is the path of the file that a call stands in.
+func (n *node) file(c callAt) string { return join(n.view.dir, c.file.name) }
 
 // isAbsoluteSource reports whether a module source is a path that means
 // another place on each machine.
@@ -522,7 +559,7 @@ func isAbsoluteSource(source string) bool {
 func (repo *repository) follow(n *node, c callAt, engine string, above []string) {
 	wrong := func(fix, format string, args ...any) {
 		repo.tell(Problem{
-			File: c.file, Line: c.line, Fix: fix,
+			File: n.file(c), Line: c.line, Fix: fix,
 			Text: fmt.Sprintf("module %q: ", c.name) + fmt.Sprintf(format, args...),
 		})
 	}
@@ -531,7 +568,10 @@ func (repo *repository) follow(n *node, c callAt, engine string, above []string)
 		wrong(moveIn, "the source %q points outside the repository", c.source)
 		return
 	}
-	to := joinLocal(n.path, c.source)
+	to := c.to
+	if n.path != n.view.dir {
+		to = joinLocal(n.path, c.source)
+	}
 	if isOutside(to) {
 		wrong(moveIn, "the source %q points outside the repository", c.source)
 		return
@@ -541,7 +581,7 @@ func (repo *repository) follow(n *node, c callAt, engine string, above []string)
 	case errors.Is(err, errOtherRepository):
 		n.foreign = append(n.foreign, physical)
 		repo.tell(Problem{
-			File: c.file, Line: c.line, Severity: SeverityWarning,
+			File: n.file(c), Line: c.line, Severity: SeverityWarning,
 			Text: fmt.Sprintf("module %q: the source %q lies in %q, which is a submodule or an empty directory", c.name, c.source, physical),
 			Fix:  "its files are not followed; only the submodule's commit counts as a change",
 		})
@@ -555,8 +595,8 @@ func (repo *repository) follow(n *node, c callAt, engine string, above []string)
 	}
 	if slices.Contains(above, physical) {
 		from := slices.Index(above, physical)
-		if !repo.circleTold(c) {
-			repo.tell(circleProblem(c, append(slices.Clone(above[from:]), physical)))
+		if !repo.circleTold(n, c) {
+			repo.tell(circleProblem(n.view.dir, c, append(slices.Clone(above[from:]), physical)))
 		}
 		return
 	}
@@ -574,8 +614,8 @@ func (repo *repository) follow(n *node, c callAt, engine string, above []string)
 }
 
 // circleTold reports whether the call is known to close a circle.
-func (repo *repository) circleTold(c callAt) bool {
+func (repo *repository) circleTold(n *node, c callAt) bool {
 	return slices.ContainsFunc(repo.problems, func(p Problem) bool {
-		return p.File == c.file && p.Line == c.line && p.Severity == SeverityError
+		return p.File == n.file(c) && p.Line == c.line && p.Severity == SeverityError
 	})
 }

@@ -9,6 +9,9 @@ import (
 // and by name where that leaves the choice. If there are circles, there is no
 // order: each circle is returned as a path that ends where it begins.
 func inGraphOrder(all []*Workspace) (ordered []*Workspace, circles [][]string) {
+	if !slices.ContainsFunc(all, func(w *Workspace) bool { return len(w.DependsOn) > 0 }) {
+		return slices.SortedFunc(slices.Values(all), compareNames), nil
+	}
 	byName := make(map[string]*Workspace, len(all))
 	waiting := make(map[string]int, len(all))
 	dependents := map[string][]*Workspace{}
@@ -68,7 +71,7 @@ func findCircles(all []*Workspace, byName map[string]*Workspace) [][]string {
 		done[w.Name] = true
 	}
 	sorted := slices.Clone(all)
-	slices.SortFunc(sorted, func(a, b *Workspace) int { return compareNames(a, b) })
+	slices.SortFunc(sorted, compareNames)
 	for _, w := range sorted {
 		visit(w)
 	}

@@ -100,7 +100,7 @@ type freshChild struct {
 func readRecords(ctx context.Context, fsys fs.FS, opts Options) (map[string]*record, []Problem, error) {
 	r := &reader{
 		fsys: fsys, cache: opts.Facts, parallel: opts.parallel(),
-		byHash: map[contentKey]*parseTask{}, dirs: make(map[string]*record, 1024),
+		byHash: map[contentKey]*parseTask{}, dirs: make(map[string]*record, 1024+opts.Facts.size()),
 	}
 	var key string
 	var err error
