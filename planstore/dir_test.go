@@ -215,8 +215,11 @@ func fillDisk() error {
 		}
 		return err
 	})
-	if len(names) != 2 || err != nil {
-		return fmt.Errorf("in the directory lie %q, %v; want the older plan and the small file", names, err)
+	if err != nil {
+		return err
+	}
+	if len(names) != 2 {
+		return fmt.Errorf("in the directory lie %q; want the older plan and the small file", names)
 	}
 	latest, err := s.Latest(ctx, "a")
 	if err != nil || latest.ID != older.ID {

@@ -181,6 +181,7 @@ func sealedBytes(plain int64) int64 {
 // opened is a sealed object of which the envelope has been read.
 type opened struct {
 	envelope
+	source *sourceReader
 	stream *bufio.Reader // what follows the envelope, in clear
 	broken func(Reason, string, ...any) error
 }
@@ -233,7 +234,7 @@ func (s *Store) open(e entry, r io.Reader) (*opened, error) {
 	if err != nil {
 		return nil, broken(Tampered, damaged)
 	}
-	o := &opened{stream: bufio.NewReaderSize(&plainReader{source: source, plain: plain, broken: broken}, 4<<10), broken: broken}
+	o := &opened{source: source, stream: bufio.NewReaderSize(&plainReader{source: source, plain: plain, broken: broken}, 4<<10), broken: broken}
 	first, err := readLine(o.stream, 1<<30)
 	if errors.Is(err, errNoLine) {
 		return nil, broken(Tampered, damaged)
@@ -279,7 +280,7 @@ type sourceReader struct {
 
 func (r *sourceReader) Read(p []byte) (int, error) {
 	n, err := r.r.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		r.err = err
 	}
 	return n, err
@@ -302,7 +303,7 @@ func (r *plainReader) Read(p []byte) (int, error) {
 	switch {
 	case r.source.err != nil:
 		n, err = 0, fmt.Errorf("read a sealed object: %w", r.source.err)
-	case err != nil && err != io.EOF:
+	case err != nil && !errors.Is(err, io.EOF):
 		err = r.broken(Tampered, damaged)
 	}
 	r.err = err
@@ -407,7 +408,7 @@ func (s *Store) verify(ctx context.Context, e entry) error {
 		}
 		parts[p.Name] = p
 	}
-	if _, err := o.stream.ReadByte(); err != io.EOF {
+	if _, err := o.stream.ReadByte(); !errors.Is(err, io.EOF) {
 		if err != nil {
 			return err
 		}
@@ -454,9 +455,9 @@ func (o *opened) copyPart(p part, w io.Writer) error {
 
 // ended explains that the stream ended early or could not be unpacked.
 func (o *opened) ended(err error) error {
-	var header *BrokenError
+	var broken *BrokenError
 	switch {
-	case errors.As(err, &header):
+	case o.source.err != nil, errors.As(err, &broken): // said already, and better
 		return err
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum):
 		return o.broken(Tampered, "its contents are not those of its receipt")

@@ -292,7 +292,7 @@ func refused(t *testing.T, s *planstore.Store, id string, reasons ...planstore.R
 		case len(reasons) > 0 && !slices.Contains(reasons, broken.Reason):
 			return fmt.Errorf("%s gives the reason %q (%w), want %q", what, broken.Reason, err, reasons)
 		case broken.ID == "" || broken.Detail == "" || !filepath.IsAbs(broken.Place):
-			return fmt.Errorf("%s says too little: %+v", what, broken)
+			return fmt.Errorf("%s says too little: %w", what, broken)
 		}
 		return nil
 	}

@@ -200,7 +200,7 @@ func cached(name string, logf func(string, ...any), fill func(dir string) error)
 			return "", err
 		}
 	}
-	defer lock.Close()
+	defer func() { _ = lock.Close() }() // ends with the process at the latest
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}

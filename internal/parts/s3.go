@@ -86,8 +86,8 @@ func freeAddress() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
+	address := listener.Addr().String()
+	return address, listener.Close()
 }
 
 // awaitHealth returns once the server answers. A minute is far more than it needs, even on a loaded machine.
