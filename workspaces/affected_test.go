@@ -1,6 +1,8 @@
 package workspaces_test
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -220,5 +222,31 @@ func TestAffectedKeepsGraphOrder(t *testing.T) {
 	got := names(workspaces.Affected(discover(t, base), discover(t, head), changes))
 	if want := []string{"b", "c", "a", "z"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestAffectedBySubmodules(t *testing.T) {
+	fsys := tree(t, "-- a/main.tf --\nmodule \"m\" {\n  source = \"../vendored/modules/m\"\n}\n-- b/main.tf --\n"+resource+"-- vendored/.git --\ngitdir: elsewhere\n")
+	set := discover(t, fsys)
+	equal(t, "problems", problems(set.Problems), []string{
+		`warning a/main.tf:2: module "m": the source "../vendored/modules/m" lies in "vendored", which is a submodule or an empty directory (its files are not followed; only the submodule's commit counts as a change)`,
+	})
+	got := workspaces.Affected(set, set, []workspaces.Change{{Path: "vendored"}})
+	equal(t, "names", names(got), []string{"a"})
+	equal(t, "reasons", got[0].Reasons, []string{"submodule ../vendored changed"})
+}
+
+func TestIgnoredDirectoriesAreNotComplainedAbout(t *testing.T) {
+	set := discover(t, tree(t, "-- plumbline.yaml --\nignore: [old, \"examples/**\"]\n-- old/deep/main.tf --\nresource {\n-- examples/a/main.tf --\nmodule \"m\" {\n  source = \"../../m\"\n}\n-- m/main.tf --\n"+resource+"-- b/main.tf --\n"+resource))
+	// A module that only an ignored directory calls is a module all the same.
+	equal(t, "workspaces", names(set.Workspaces), []string{"b"})
+	equal(t, "problems", problems(set.Problems), []string{})
+}
+
+func TestDiscoverStopsWhenItIsTold(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := workspaces.Discover(ctx, tree(t, repository), workspaces.Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }

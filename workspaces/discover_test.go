@@ -36,21 +36,7 @@ func tree(t testing.TB, text string) fstest.MapFS {
 func checkout(t testing.TB, fsys fstest.MapFS) fs.FS {
 	t.Helper()
 	dir := t.TempDir()
-	for name, f := range fsys {
-		full := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if f.Mode&fs.ModeSymlink != 0 {
-			err = os.Symlink(string(f.Data), full)
-		} else {
-			err = os.WriteFile(full, f.Data, f.Mode.Perm())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	write(t, dir, fsys)
 	return os.DirFS(dir)
 }
 

@@ -2,7 +2,7 @@ package workspaces
 
 import (
 	"crypto/sha256"
-	"embed"
+	_ "embed"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -217,21 +217,27 @@ func readFacts(data []byte) (map[string]string, error) {
 	return stored, nil
 }
 
-//go:embed facts.go scan.go parse.go paths.go records.go
-var factsSource embed.FS
+// The code that turns files into facts.
+var (
+	//go:embed facts.go
+	factsSource string
+	//go:embed scan.go
+	scanSource string
+	//go:embed parse.go
+	parseSource string
+	//go:embed paths.go
+	pathsSource string
+	//go:embed records.go
+	recordsSource string
+)
 
 // factsVersion identifies the code that turns files into facts: its own source
 // and the version of the HCL parser. Whoever changes either gets a new cache
 // without having to think of it.
 func factsVersion() [sha256.Size]byte {
 	h := sha256.New()
-	for _, name := range []string{"facts.go", "scan.go", "parse.go", "paths.go", "records.go"} {
-		source, err := factsSource.ReadFile(name)
-		if err != nil {
-			// The names above are those of the embed directive.
-			panic(err)
-		}
-		h.Write(source)
+	for _, source := range []string{factsSource, scanSource, parseSource, pathsSource, recordsSource} {
+		h.Write([]byte(source))
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, dep := range info.Deps {

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"path"
@@ -78,7 +77,7 @@ func (s *Set) Digest(ctx context.Context, fsys fs.FS, w *Workspace) (string, err
 		}
 	}
 	h := sha256.New()
-	io.WriteString(h, digestVersion)
+	h.Write([]byte(digestVersion))
 	for _, name := range inputs.Files {
 		if err := ctx.Err(); err != nil {
 			return "", err
