@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
@@ -44,6 +45,13 @@ func (r *Runner) apply(ctx context.Context, w *workspaces.Workspace, needs []Res
 		return Result{Status: Failed, Err: err, Receipt: receipt}
 	}
 	defer s.close()
+	res := r.applyAt(ctx, s, receipt, upstream)
+	res.Notes = append(slices.Clone(s.notes), res.Notes...)
+	return res
+}
+
+func (r *Runner) applyAt(ctx context.Context, s *site, receipt planstore.Plan, upstream []string) Result {
+	w := s.workspace
 	state, err := s.dir.State(ctx)
 	if err != nil {
 		return Result{Status: Failed, Err: err, Receipt: receipt}
@@ -198,9 +206,9 @@ func (r *Runner) forget(ctx context.Context, receipt planstore.Plan, res *Result
 	}
 }
 
-// rescue moves a state that Terraform could not save into the plan store. It
-// is the only record of what was just created, so the file is removed only
-// when the store has it.
+// rescue copies a state that Terraform could not save into the plan store: it
+// is the only record of what was just created, and the directory it lies in
+// may not live long. The file itself stays, for Terraform's own advice to hold.
 func (r *Runner) rescue(ctx context.Context, s *site, path string, res *Result) {
 	place, err := func() (string, error) {
 		f, err := os.Open(path)
@@ -211,13 +219,9 @@ func (r *Runner) rescue(ctx context.Context, s *site, path string, res *Result) 
 		return r.opts.Plans.KeepState(ctx, s.workspace.Name, f)
 	}()
 	if err != nil {
-		res.Notes = append(res.Notes, fmt.Sprintf("Terraform could not save its state and left it in %s; it could not be copied into the plan store (%v). Keep that file: it is the only record of what was changed.", path, err))
+		res.Err = fmt.Errorf("%w\nIt could not be copied into the plan store either (%w): that file is all there is", res.Err, err)
 		return
 	}
 	res.Kept = place
-	res.Notes = append(res.Notes, fmt.Sprintf(
-		"Terraform could not save its state. It is kept, sealed, in the plan store as %s; when the backend works again, run `plumbline plans show --state %s > recovered.tfstate`, then `terraform state push recovered.tfstate` in %s.", place, place, s.workspace.Dir))
-	if err := os.Remove(path); err != nil {
-		res.Notes = append(res.Notes, fmt.Sprintf("Terraform's own copy is still in %s: %v.", path, err))
-	}
+	res.Err = fmt.Errorf("%w\nA sealed copy of that state is in the plan store: plumbline plans show --state %s", res.Err, place)
 }

@@ -66,7 +66,7 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, o DriftOpti
 	}
 	verdict := drift.Decide(findings, policy, r.opts.Now())
 	found := &DriftResult{Verdict: verdict, Remaining: remaining(verdict)}
-	res := Result{Status: Unchanged, Receipt: m.receipt, Plan: m.plan, Drift: found}
+	res := Result{Status: Unchanged, Receipt: m.receipt, Plan: m.plan, Drift: found, Notes: slices.Clone(s.notes)}
 	if !known && len(findings) > 0 {
 		res.Notes = append(res.Notes, "Plumbline has not applied this workspace yet, so what differs from the configuration cannot be told apart by age: it counts as not applied, unless Terraform itself saw the real object move.")
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/workspaces"
@@ -26,7 +27,8 @@ type site struct {
 	inputs string
 	// scratch is a private directory for plan files, removed by close.
 	scratch string
-	notes   []string
+	// notes are what a person should know of it, whatever is done next.
+	notes []string
 }
 
 // prepare makes a workspace ready to be planned or applied. The caller must
@@ -62,8 +64,19 @@ func (r *Runner) prepare(ctx context.Context, w *workspaces.Workspace) (*site, e
 	if err != nil {
 		return nil, err
 	}
-	if _, err := dir.Init(ctx); err != nil {
+	init, err := dir.Init(ctx)
+	if err != nil {
 		return nil, err
+	}
+	notes := init.Warnings
+	// Init fails while an apply still runs whose Plumbline died; one that has
+	// ended since is told once.
+	left, err := dir.Abandoned(true)
+	if err != nil {
+		return nil, err
+	}
+	if left != nil {
+		notes = append(notes, abandonedNote(left))
 	}
 	// The digest comes after init, which may have written the lock file.
 	inputs, err := r.digest(ctx, w, binary)
@@ -74,7 +87,7 @@ func (r *Runner) prepare(ctx context.Context, w *workspaces.Workspace) (*site, e
 	if err != nil {
 		return nil, fmt.Errorf("make a private directory for the plan of %s: %w", w.Name, err)
 	}
-	return &site{workspace: w, binary: binary, dir: dir, inputs: inputs, scratch: scratch}, nil
+	return &site{workspace: w, binary: binary, dir: dir, inputs: inputs, scratch: scratch, notes: notes}, nil
 }
 
 // close removes the plan files: they hold secrets in clear.
@@ -102,6 +115,26 @@ func (r *Runner) digest(ctx context.Context, w *workspaces.Workspace, binary ter
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// abandonedNote tells of an apply that went on after its Plumbline had died.
+func abandonedNote(a *terraform.Abandoned) string {
+	note := fmt.Sprintf("An apply that began at %s went on by itself after Plumbline had died; it has ended. ", a.Began.UTC().Format(time.DateTime+" MST"))
+	switch {
+	case a.Completed:
+		note += "It completed."
+	case a.Errors != "":
+		note += "It failed."
+	default:
+		note += "How it ended is not known."
+	}
+	if len(a.Done) > 0 {
+		note += " Done: " + list(a.Done) + "."
+	}
+	if len(a.Begun) > 0 {
+		note += " Begun and not reported as done: " + list(a.Begun) + "."
+	}
+	return note + " What is in the state now is what counts: plan again."
 }
 
 // slug makes a file name of a workspace's name: readable, and different for
