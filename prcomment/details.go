@@ -10,10 +10,9 @@ import (
 
 // Sizes around a diff, in bytes.
 const (
-	leastDiff  = 400  // a diff with less room than this is not worth folding out
-	aroundDiff = 700  // summary, fence, and the line below
-	footRoom   = 2500 // kept for the footer, and for naming what is not shown
-	openDiff   = 40   // lines; the only diff of a report is open when it is not longer
+	leastDiff = 400  // a diff with less room than this is not worth folding out
+	footRoom  = 2500 // kept for the footer, and for naming what is not shown
+	openDiff  = 40   // lines; the only diff of a report is open when it is not longer
 )
 
 // diffs writes one folded diff for each group. Small diffs are whole; the large ones share what room there is.
@@ -29,11 +28,8 @@ func (w *renderer) diffs() {
 	}
 	room := (w.most-len(w.pages.done))*w.pages.limit - w.pages.page.Len() - footRoom
 	room -= room / 10 // the feet of pages stay empty where a section moves over
-	var omitted []*group
-	if n := max(0, room/(leastDiff+aroundDiff)); n < len(shown) {
-		shown, omitted = shown[:n], shown[n:]
-	}
-	level := share(shown, room-len(shown)*aroundDiff)
+	shown, omitted, room := w.choose(shown, room)
+	level := share(shown, room)
 	for _, g := range shown {
 		if !g.patch.complete || g.patch.bytes > level {
 			if plan := g.members[0].Plan; plan != nil {
@@ -41,7 +37,7 @@ func (w *renderer) diffs() {
 			}
 		}
 		before := len(w.pages.done)
-		if before >= w.most || before == w.most-1 && w.pages.room() < g.patch.bytes+aroundDiff+footRoom {
+		if before >= w.most || before == w.most-1 && w.pages.room() < g.patch.bytes+w.around(g)+footRoom {
 			omitted = append(omitted, g)
 			continue
 		}
@@ -49,6 +45,48 @@ func (w *renderer) diffs() {
 		g.patch.lines = nil // written; the next ones need the memory
 	}
 	w.omitted(omitted)
+}
+
+// choose drops the diffs for which there is no room at all; those without dangers go first. It returns what room is left
+// when everything around the diffs is written.
+func (w *renderer) choose(all []*group, room int) (shown, omitted []*group, left int) {
+	left = room
+	chosen := make(map[*group]bool, len(all))
+	for _, dangerous := range []bool{true, false} {
+		for _, g := range all {
+			around := w.around(g)
+			least := around + min(g.patch.bytes, leastDiff)
+			if (g.totals.destroy+g.totals.replace > 0) == dangerous && least <= room {
+				chosen[g] = true
+				room -= least
+				left -= around
+			}
+		}
+	}
+	for _, g := range all {
+		if chosen[g] {
+			shown = append(shown, g)
+		} else {
+			omitted = append(omitted, g)
+		}
+	}
+	return shown, omitted, left
+}
+
+// around estimates what stands around a diff, in bytes.
+func (w *renderer) around(g *group) int {
+	names := 0
+	for i, ws := range g.members {
+		size := min(len(ws.Name), maxShown) + 15
+		names += size
+		if len(g.members) > 4 {
+			names += size
+		}
+		if i > 500 {
+			break
+		}
+	}
+	return 260 + names + len(w.below(g))
 }
 
 // share finds how much room each diff may take so that together they take no more than room: what small ones leave is

@@ -290,9 +290,13 @@ func (w *renderer) dangerous(past bool) {
 	if past {
 		kind = "IMPORTANT"
 	}
+	end := "\n"
+	if len(w.workspaces) == 1 {
+		end = "\n>\n" // else the name of the workspace comes, after an empty line of its own
+	}
 	w.pages.section(section{
-		open:   "> [!" + kind + "]\n> **" + title + "**" + inWorkspaces(affected, len(w.workspaces)) + "\n>\n",
-		reopen: "> [!" + kind + "]\n> **" + title + "**, continued\n>\n",
+		open:   "> [!" + kind + "]\n> **" + title + "**" + inWorkspaces(affected, len(w.workspaces)) + end,
+		reopen: "> [!" + kind + "]\n> **" + title + "**, continued" + end,
 		lines:  lines,
 		heads:  heads,
 		close:  "\n",
