@@ -122,7 +122,7 @@ func (d *discovery) entries() {
 		e := &d.config.Workspaces[i]
 		dir := path.Clean(e.Dir)
 		d.taken[dir] = true
-		settings := e.Settings.over(d.config.Defaults)
+		settings := e.over(d.config.Defaults)
 		if settings.Enabled != nil && !*settings.Enabled {
 			continue
 		}

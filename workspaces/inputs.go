@@ -244,12 +244,13 @@ func (g *gatherer) path(p string) error {
 		g.files[l] = true
 	}
 	if err != nil || isStateFile(physical) {
-		return nil
+		return nil //nolint:nilerr // what leads nowhere is no input
 	}
 	info, err := fs.Lstat(g.fsys, physical)
+	if err != nil {
+		return nil //nolint:nilerr // what is not there is no input
+	}
 	switch {
-	case err != nil:
-		return nil
 	case info.IsDir():
 		if g.trees[physical] {
 			return nil
@@ -423,7 +424,7 @@ func (g *gatherer) fileset(dir string, patterns []value) error {
 func (g *gatherer) templates(at string, known bool) error {
 	physical, _, err := g.set.repo.resolve(at)
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // what leads nowhere is no template
 	}
 	for _, p := range slices.Sorted(maps.Keys(g.files)) {
 		if p != physical && (known || !within(p, physical)) {

@@ -93,9 +93,7 @@ func (sc scope) values(expr hclsyntax.Expression) []value {
 		if key := hcl.ExprAsKeyword(e.Wrapped); key != "" && !e.ForceNonLiteral {
 			return []value{{{kind: knownText, text: key}}}
 		}
-		if wrapped, ok := e.Wrapped.(hclsyntax.Expression); ok {
-			return sc.values(wrapped)
-		}
+		return sc.values(e.Wrapped)
 	case *hclsyntax.ConditionalExpr:
 		return limit(append(sc.values(e.TrueResult), sc.values(e.FalseResult)...))
 	case *hclsyntax.FunctionCallExpr:

@@ -24,8 +24,14 @@ type prefetcher interface {
 	Prefetch(names []string) error
 }
 
-// skippedDirs are never entered. They hold copies that tools make, or in the
-// case of .git no files of the repository at all.
+// treePrefetcher can begin with that while its directories are still being
+// walked.
+type treePrefetcher interface {
+	PrefetchFunc(want func(name string) bool) error
+}
+
+// isSkippedDir names the directories that are never entered. They hold
+// copies that tools make, or in the case of .git no files of the repository.
 func isSkippedDir(name string) bool {
 	switch name {
 	case ".git", ".terraform", ".terragrunt-cache", "node_modules":
@@ -110,6 +116,11 @@ func readRecords(ctx context.Context, fsys fs.FS, opts Options) (map[string]*rec
 		return nil, nil, fmt.Errorf("identify the root directory: %w", err)
 	}
 	if !r.recall(".", key) {
+		if p, ok := fsys.(treePrefetcher); ok && r.cache.size() == 0 {
+			if err := p.PrefetchFunc(isInteresting); err != nil {
+				return nil, nil, fmt.Errorf("read the Terraform files: %w", err)
+			}
+		}
 		entries, err := fs.ReadDir(fsys, ".")
 		if err != nil {
 			return nil, nil, fmt.Errorf("list the root directory: %w", err)
@@ -230,6 +241,20 @@ func isForeign(entries []fs.DirEntry) bool {
 	return found
 }
 
+// isInteresting reports whether a walk will ask for the file.
+func isInteresting(name string) bool {
+	base := path.Base(name)
+	if configKind(base) == notConfig && !isTestFile(base) && base != terraformPin && base != tofuPin {
+		return false
+	}
+	for dir := range strings.SplitSeq(path.Dir(name), "/") {
+		if isSkippedDir(dir) {
+			return false
+		}
+	}
+	return true
+}
+
 // note adds a file to the tasks, unless its content is among them already.
 func (r *reader) note(d *freshDir, name, full string, kind taskKind) {
 	var task *parseTask
@@ -254,6 +279,7 @@ func (r *reader) note(d *freshDir, name, full string, kind taskKind) {
 
 // parse does all tasks.
 func (r *reader) parse(ctx context.Context) error {
+	// Doing so for what is on its way already does no harm.
 	if p, ok := r.fsys.(prefetcher); ok && len(r.tasks) > 1 {
 		names := make([]string, len(r.tasks))
 		for i, t := range r.tasks {

@@ -617,12 +617,12 @@ func (s *scanner) object(depth int) bool {
 			s.pos++
 			return true
 		}
-		switch c := s.cur(); {
-		case c == '"':
+		switch s.cur() {
+		case '"':
 			if !s.template(depth) {
 				return false
 			}
-		case c == '(':
+		case '(':
 			s.pos++
 			if !s.expr(false, depth+1) || !s.space(false) || s.cur() != ')' {
 				return false
