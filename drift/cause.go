@@ -363,22 +363,21 @@ func (i *item) differs(attributes map[string]bool) bool {
 
 // facts explains what nothing in the plan explains, by what has changed since the last apply.
 func (s *sweep) facts(i *item, from sources) reason {
+	upgraded := s.upgrade(i.ProviderName)
 	if !s.settled() {
+		// A digest that covers versions changes with them, while Git stands still.
+		if was := s.in.Baseline; upgraded != "" && was.sameCommit(s.in.Current) && !was.Partial && len(from.data) == 0 {
+			return reason{cause: CauseUpgrade, why: upgraded}
+		}
 		return reason{cause: CauseUnapplied, why: s.unsettled()}
 	}
 	if len(from.data) > 0 {
 		return reason{cause: CauseData, why: "made from " + strings.Join(slices.Sorted(maps.Keys(from.data)), ", ")}
 	}
-	was, is := s.in.Baseline, s.in.Current
-	if engine, before := named(is.Engine), named(was.Engine); engine != before {
-		return reason{cause: CauseUpgrade, why: fmt.Sprintf("%s now, %s at the last apply", engine, before)}
-	}
-	if known(was.TerraformVersion, is.TerraformVersion) && was.TerraformVersion != is.TerraformVersion {
-		return reason{cause: CauseUpgrade, why: fmt.Sprintf("%s %s now, %s at the last apply", named(is.Engine), is.TerraformVersion, was.TerraformVersion)}
-	}
-	if upgraded := s.providerUpgrade(i.ProviderName); upgraded != "" {
+	if upgraded != "" {
 		return reason{cause: CauseUpgrade, why: upgraded}
 	}
+	was, is := s.in.Baseline, s.in.Current
 	if was.Serial != is.Serial {
 		return reason{
 			cause: CauseOutside, why: "the state no longer holds what the last apply left",
@@ -411,6 +410,26 @@ func (s *sweep) unsettled() string {
 		return "the last apply left something undone"
 	}
 	return ""
+}
+
+// sameCommit reports whether two facts are of one commit, with nothing beside it, and of one state.
+func (f *Facts) sameCommit(other Facts) bool {
+	return f.Commit != "" && f.Commit == other.Commit && !f.Dirty && !other.Dirty && f.InputsDigest != "" && f.Lineage == other.Lineage
+}
+
+// upgrade says that the engine, or the provider given, is of another version than at the last apply; "" if neither is.
+func (s *sweep) upgrade(provider string) string {
+	was, is := s.in.Baseline, s.in.Current
+	if was == nil {
+		return ""
+	}
+	if engine, before := named(is.Engine), named(was.Engine); engine != before {
+		return fmt.Sprintf("%s now, %s at the last apply", engine, before)
+	}
+	if known(was.TerraformVersion, is.TerraformVersion) && was.TerraformVersion != is.TerraformVersion {
+		return fmt.Sprintf("%s %s now, %s at the last apply", named(is.Engine), is.TerraformVersion, was.TerraformVersion)
+	}
+	return s.providerUpgrade(provider)
 }
 
 // providerUpgrade says that a provider is of another version than at the last apply; "" if it is not, or that is not known.
@@ -512,6 +531,28 @@ func (s *sweep) describe(i *item) {
 		return
 	}
 	i.Needs = s.needs(i.config)
+	if left := i.leftAlone(); len(left) > 0 {
+		i.Detail += "; also changed outside, and not changed back by the plan: " + strings.Join(left, ", ")
+	}
+}
+
+// leftAlone lists what was changed outside in a resource for which something else is planned, and what that plan leaves as
+// it is. Nothing would correct it, but it must not be lost from sight.
+func (i *item) leftAlone() []string {
+	if i.Outside != "changed" {
+		return nil
+	}
+	touched := map[string]bool{}
+	for _, d := range i.deltas {
+		touched[d.steps.top()] = true
+	}
+	var paths []string
+	for _, d := range changeSides(i.drift.Change).diff() {
+		if !same(d.before, d.after) && !touched[d.steps.top()] {
+			paths = append(paths, d.steps.String())
+		}
+	}
+	return paths
 }
 
 // needs names what is planned among the resources that one depends on; several instances by the resource.

@@ -21,9 +21,6 @@ const (
 	ClassResource Class = "resource"
 )
 
-// Classes returns the classes, the one on which most hangs first.
-func Classes() []Class { return []Class{ClassCluster, ClassNode, ClassResource} }
-
 // classOfType is the class of a resource by its type. Every name in it is a resource in the documentation of its provider.
 // Databases that call themselves clusters are not in it: they hold data and run nothing of their owner's; plumbline.yaml
 // can class them.

@@ -584,6 +584,47 @@ resource "lab_thing" "two" {
 			},
 		},
 		{
+			name: "data source beside what is followed",
+			config: `
+data "lab_fact" "f" { name = "f" }
+resource "lab_thing" "one" { name = "one" }
+resource "lab_thing" "two" {
+  name  = "two"
+  label = "${lab_thing.one.id} ${data.lab_fact.f.value}"
+}
+`,
+			then: func(b *bench) { b.lose("one") },
+			want: []string{
+				`lab_thing.one resource outside create | lab_thing.two follows it and is held`,
+				`lab_thing.two resource outside update outside(label) follows(lab_thing.one) | also made from data.lab_fact.f`,
+			},
+		},
+		{
+			name: "data source through for_each",
+			config: `
+data "lab_fact" "f" { name = "f" }
+resource "lab_thing" "each" {
+  for_each = { one = data.lab_fact.f.value }
+  name     = each.key
+  label    = each.value
+}
+`,
+			before: func(b *bench) { b.fact("f", "first") },
+			then:   func(b *bench) { b.fact("f", "second") },
+			want:   []string{`lab_thing.each["one"] resource data update data(label) | data source`},
+		},
+		{
+			name: "output made from a data source through a local value",
+			config: `
+data "lab_fact" "f" { name = "f" }
+locals { fact = data.lab_fact.f.value }
+output "fact" { value = local.fact }
+`,
+			before: func(b *bench) { b.fact("f", "first") },
+			then:   func(b *bench) { b.fact("f", "second") },
+			want:   []string{`output.fact resource data update data(value) | an output`},
+		},
+		{
 			name: "timestamp",
 			config: `
 resource "lab_thing" "one" {

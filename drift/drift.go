@@ -25,9 +25,12 @@ import (
 
 // Facts are the circumstances of a plan or an apply, as its receipt has them.
 type Facts struct {
-	// Commit is only shown.
+	// Commit is the commit that the files are of, and Dirty says that there were changes beside it.
 	Commit string
-	// InputsDigest is the digest of everything in Git that the workspace reads.
+	Dirty  bool
+	// InputsDigest is the digest of the files that the workspace reads. It serves best without the lock file and without
+	// the versions of Terraform and its providers, which are compared on their own: otherwise an upgrade can be told from
+	// a change in Git only where the commit is the same and nothing is dirty.
 	InputsDigest string
 	// Engine is "terraform" or "tofu".
 	Engine string

@@ -314,7 +314,7 @@ func (v *Verdict) cap(most int) {
 			allowed++
 		}
 	}
-	if most <= 0 || allowed <= most {
+	if most == 0 || allowed <= most {
 		return
 	}
 	for i := range v.Findings {
