@@ -228,7 +228,7 @@ func BenchmarkFingerprint10MB(b *testing.B) {
 	}
 }
 
-// Real plans: two runs agree, on two engines, in two places, and every change of what would be done shows.
+// Real plans: two runs agree, in two places, and every change of what would be done shows.
 func TestFingerprintOfRealPlans(t *testing.T) {
 	t.Parallel()
 	s := open(t, planstore.Options{Location: t.TempDir()})
@@ -242,10 +242,6 @@ func TestFingerprintOfRealPlans(t *testing.T) {
 	elsewhere := newRoot(t, parts.Terraform(t), config)
 	if got := fingerprint(t, s, elsewhere.plan(first)); got != created {
 		t.Errorf("the same plan made in another directory: %s, want %s", got, created)
-	}
-	tofu := newRoot(t, parts.Tofu(t), config)
-	if got := fingerprint(t, s, tofu.plan(first)); got != created {
-		t.Errorf("the same plan made by OpenTofu: %s, want %s", got, created)
 	}
 	seen := map[string]string{created: first}
 	differ := func(variables string) {

@@ -6,9 +6,9 @@ import (
 	"strconv"
 	"time"
 
-	tfjson "github.com/hashicorp/terraform-json"
 	"github.com/urfave/cli/v2"
 
+	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
 	"github.com/plumbline-dev/plumbline/prcomment"
 	"github.com/plumbline-dev/plumbline/runner"
@@ -164,9 +164,8 @@ func (p *program) plansShow(c *cli.Context) error {
 		Receipt:   plan,
 	}
 	if len(raw) > 0 {
-		res.Plan = new(tfjson.Plan)
-		if err := res.Plan.UnmarshalJSON(raw); err != nil {
-			return fmt.Errorf("read plan %s: %w", plan.ID, err)
+		if res.Plan, err = terraform.ParsePlan(raw); err != nil {
+			return fmt.Errorf("plan %s: %w", plan.ID, err)
 		}
 		res.Status = runner.Planned
 	}

@@ -1,9 +1,6 @@
 package parts_test
 
 import (
-	"bytes"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,22 +12,18 @@ import (
 	"github.com/plumbline-dev/plumbline/internal/parts"
 )
 
-// Both engines must find both providers in the mirror and really run them.
-func TestMirrorServesBothEngines(t *testing.T) {
+func TestMirrorServesTerraform(t *testing.T) {
 	t.Parallel()
+	mirrorServes(t, parts.Terraform(t))
+}
+
+// mirrorServes holds that an engine finds both providers in the mirror and
+// really runs them.
+func mirrorServes(t *testing.T, program string) {
+	t.Helper()
 	config := parts.MirrorConfig(t, parts.Mirror(t))
-	for _, engine := range []struct {
-		name string
-		path func(testing.TB) string
-	}{
-		{"terraform", parts.Terraform},
-		{"tofu", parts.Tofu},
-	} {
-		t.Run(engine.name, func(t *testing.T) {
-			t.Parallel()
-			program := engine.path(t)
-			dir := t.TempDir()
-			write(t, filepath.Join(dir, "main.tf"), `
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "main.tf"), `
 terraform {
   required_providers {
     local = { source = "hashicorp/local", version = "1.4.0" }
@@ -43,43 +36,11 @@ resource "local_file" "greeting" {
 }
 resource "time_static" "now" {}
 `)
-			run(t, dir, config, program, "init", "-input=false", "-no-color")
-			run(t, dir, config, program, "apply", "-input=false", "-no-color", "-auto-approve")
-			got, err := os.ReadFile(filepath.Join(dir, "greeting.txt"))
-			if err != nil || string(got) != "hello" {
-				t.Errorf("the applied file holds %q, %v; want %q", got, err, "hello")
-			}
-		})
-	}
-}
-
-func TestTofuIsARelease(t *testing.T) {
-	t.Parallel()
-	got := run(t, t.TempDir(), os.DevNull, parts.Tofu(t), "version")
-	if want := "OpenTofu v1.12.6\n"; !strings.HasPrefix(got, want) {
-		t.Errorf("tofu version prints %q, want it to begin with %q", got, want)
-	}
-}
-
-func TestS3StopsWithItsTest(t *testing.T) {
-	t.Parallel()
-	var endpoint string
-	t.Run("running", func(t *testing.T) {
-		server := parts.S3(t)
-		endpoint = server.Endpoint
-		response, err := http.Get(endpoint + "/" + server.Bucket)
-		if err != nil {
-			t.Fatalf("ask the S3 server for its bucket without credentials: %v", err)
-		}
-		defer response.Body.Close()
-		body, err := io.ReadAll(response.Body)
-		if err != nil || response.StatusCode != http.StatusForbidden || !bytes.Contains(body, []byte("AccessDenied")) {
-			t.Errorf("without credentials the bucket answers %s %s, %v; want 403 AccessDenied", response.Status, body, err)
-		}
-	})
-	if response, err := http.Get(endpoint); err == nil {
-		response.Body.Close()
-		t.Errorf("%s still answers after its test ended", endpoint)
+	run(t, dir, config, program, "init", "-input=false", "-no-color")
+	run(t, dir, config, program, "apply", "-input=false", "-no-color", "-auto-approve")
+	got, err := os.ReadFile(filepath.Join(dir, "greeting.txt"))
+	if err != nil || string(got) != "hello" {
+		t.Errorf("the applied file holds %q, %v; want %q", got, err, "hello")
 	}
 }
 

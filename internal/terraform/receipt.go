@@ -23,6 +23,8 @@ func (d *Dir) Providers() (map[string]string, error) {
 // ParsePlan decodes a plan as [Dir.Show] returned it raw.
 func ParsePlan(raw []byte) (*tfjson.Plan, error) {
 	plan := new(tfjson.Plan)
+	// As floats, whole numbers above 2^53 would be rounded, and two different plans could look the same.
+	plan.UseJSONNumber(true)
 	if err := plan.UnmarshalJSON(raw); err != nil {
 		return nil, fmt.Errorf("read a plan's JSON: %w", err)
 	}

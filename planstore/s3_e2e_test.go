@@ -1,8 +1,11 @@
+//go:build e2e
+
 package planstore_test
 
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -58,4 +61,14 @@ func TestBrokenConnectionIsNoBrokenPlan(t *testing.T) {
 	if err := s.Verify(t.Context(), p.ID); err != nil {
 		t.Errorf("verify over a good connection: %v", err)
 	}
+}
+
+// TestStoreInS3 walks through what users do, in S3.
+func TestStoreInS3(t *testing.T) {
+	server := parts.S3(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", server.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", server.SecretKey)
+	walkStore(t, func(_ *testing.T, n int) string {
+		return fmt.Sprintf("s3://%s/%d?endpoint=%s", server.Bucket, n, server.Endpoint)
+	})
 }
