@@ -51,7 +51,6 @@ type bench struct {
 	cloud     *toycloud.Server
 	env       []string
 	labAt     string // version of the lab in use
-	extra     []string
 }
 
 func newBench(t *testing.T) *bench {

@@ -117,13 +117,14 @@ func (s *sweep) whole(i *item, explained bool) []reason {
 	if slices.Contains(i.Actions, "import") {
 		reasons = append(reasons, reason{cause: CauseUnapplied, why: "an import that is not applied yet"})
 	}
-	var why tfjson.ActionReason
+	var said tfjson.ActionReason
 	if i.change != nil {
-		why = i.change.ActionReason
+		said = i.change.ActionReason
 	}
 	switch action := i.Action(); {
 	case i.Deposed != "":
-		reasons = append(reasons, reason{cause: CauseUnapplied, why: "an old object, left behind by an apply that failed between creating its successor and destroying it"})
+		why := "an old object, left behind by an apply that failed between creating its successor and destroying it"
+		reasons = append(reasons, reason{cause: CauseUnapplied, why: why})
 	case action == "no-op" && i.Outside == "deleted" || action == "create" && i.Outside == "deleted":
 		if clockwork(i.Type) {
 			reasons = append(reasons, reason{cause: CauseData, why: "its time has come"})
@@ -139,9 +140,10 @@ func (s *sweep) whole(i *item, explained bool) []reason {
 		} else {
 			reasons = append(reasons, s.facts(i, from))
 		}
-	case why == tfjson.ActionReasonReplaceBecauseTainted:
-		reasons = append(reasons, reason{cause: CauseUnapplied, why: "marked as tainted: an apply did not finish creating it, or somebody asked for its replacement"})
-	case why == tfjson.ActionReasonReplaceByTriggers:
+	case said == tfjson.ActionReasonReplaceBecauseTainted:
+		why := "marked as tainted: an apply did not finish creating it, or somebody asked for its replacement"
+		reasons = append(reasons, reason{cause: CauseUnapplied, why: why})
+	case said == tfjson.ActionReasonReplaceByTriggers:
 		// The configuration in plan JSON does not list replace_triggered_by; its resources are among the dependencies.
 		if r, ok := s.follow(i, s.dependencies(i), true); ok {
 			reasons = append(reasons, r)
@@ -390,9 +392,6 @@ func (s *sweep) facts(i *item, from sources) reason {
 // settled reports whether the configuration is known to be what the last apply applied, all of it.
 func (s *sweep) settled() bool { return s.unsettled() == "" }
 
-// unmoved is settled, named for what it means to a value that the configuration does not set.
-func (s *sweep) unmoved() bool { return s.settled() }
-
 // unsettled says why the configuration cannot be taken for applied; "" if it can.
 func (s *sweep) unsettled() string {
 	was, is := s.in.Baseline, s.in.Current
@@ -414,7 +413,8 @@ func (s *sweep) unsettled() string {
 
 // sameCommit reports whether two facts are of one commit, with nothing beside it, and of one state.
 func (f *Facts) sameCommit(other Facts) bool {
-	return f.Commit != "" && f.Commit == other.Commit && !f.Dirty && !other.Dirty && f.InputsDigest != "" && f.Lineage == other.Lineage
+	return f.Commit != "" && f.Commit == other.Commit && !f.Dirty && !other.Dirty &&
+		f.InputsDigest != "" && f.Lineage == other.Lineage
 }
 
 // upgrade says that the engine, or the provider given, is of another version than at the last apply; "" if neither is.

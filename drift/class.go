@@ -24,7 +24,7 @@ const (
 // classOfType is the class of a resource by its type. Every name in it is a resource in the documentation of its provider.
 // Databases that call themselves clusters are not in it: they hold data and run nothing of their owner's; plumbline.yaml
 // can class them.
-func classOfType(resourceType string) Class {
+func classOfType(resourceType string) Class { //nolint:misspell // HDInsight is spelt so
 	switch resourceType {
 	// hashicorp/aws
 	case "aws_ecs_cluster", "aws_eks_cluster", "aws_emr_cluster":

@@ -364,20 +364,24 @@ func (s *sweep) compare(i *item) {
 	}
 	i.wanted = wanted(i)
 	for _, d := range i.deltas {
-		a := Attribute{Path: d.steps.String(), Before: "(sensitive)", After: "(sensitive)", Sensitive: d.sensitive, Unknown: d.unknown}
-		// What the refreshed state marks is as secret as what the plan marks.
-		if i.drift != nil && (marked(d.steps.lookup(i.drift.Change.BeforeSensitive)) || marked(d.steps.lookup(i.drift.Change.AfterSensitive)) ||
-			i.drift.Change.BeforeSensitive == true || i.drift.Change.AfterSensitive == true) {
-			a.Sensitive = true
+		if i.drift != nil && (d.steps.marks(i.drift.Change.BeforeSensitive) || d.steps.marks(i.drift.Change.AfterSensitive)) {
+			d.sensitive = true // what only the state marks is as secret as what the plan marks
 		}
-		if !a.Sensitive {
-			a.Before, a.After = show(d.before), show(d.after)
-			if d.unknown {
-				a.After = "(known after apply)"
-			}
-		}
-		i.Attributes = append(i.Attributes, a)
+		i.Attributes = append(i.Attributes, attribute(d.steps.String(), d))
 	}
+}
+
+// attribute is a difference as it is shown.
+func attribute(path string, d delta) Attribute {
+	a := Attribute{Path: path, Before: "(sensitive)", After: "(sensitive)", Sensitive: d.sensitive, Unknown: d.unknown}
+	switch {
+	case d.sensitive:
+	case d.unknown:
+		a.Before, a.After = show(d.before), "(known after apply)"
+	default:
+		a.Before, a.After = show(d.before), show(d.after)
+	}
+	return a
 }
 
 // changeSides are the two sides of a planned or detected change.
@@ -394,7 +398,7 @@ func (s *sweep) computed(i *item, d delta) bool {
 	if s.expression(i, d) != nil {
 		return !d.unknown && same(d.before, d.after)
 	}
-	return d.unknown || same(d.before, d.after) || d.after == nil && (zero(d.before) || s.unmoved())
+	return d.unknown || same(d.before, d.after) || d.after == nil && (zero(d.before) || s.settled())
 }
 
 // expression is what the configuration says of the attribute that a difference is in; nil if it says nothing.
@@ -437,14 +441,7 @@ func (s *sweep) outputs() {
 			before: change.Before, after: change.After, unknown: change.AfterUnknown == true || marked(change.AfterUnknown),
 			sensitive: marked(change.BeforeSensitive) || marked(change.AfterSensitive),
 		}}
-		a := Attribute{Path: "value", Before: "(sensitive)", After: "(sensitive)", Sensitive: i.deltas[0].sensitive, Unknown: i.deltas[0].unknown}
-		if !a.Sensitive {
-			a.Before, a.After = show(change.Before), show(change.After)
-			if a.Unknown {
-				a.After = "(known after apply)"
-			}
-		}
-		i.Attributes = []Attribute{a}
+		i.Attributes = []Attribute{attribute("value", i.deltas[0])}
 		s.explainOutput(i, expression, from)
 		s.describe(i)
 		s.items = append(s.items, i)

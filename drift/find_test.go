@@ -64,9 +64,9 @@ func TestWholeIsSensitive(t *testing.T) {
 // TestDriftMarksSecrets: what only the refreshed state marks as sensitive is not shown either.
 func TestDriftMarksSecrets(t *testing.T) {
 	f := one(t, settled(parse(t, `"resource_drift": [{"address": "a.b", "mode": "managed", "type": "a", "change": {
-		"actions": ["update"], "before": {"x": "canary-1"}, "after": {"x": "canary-2"}, "before_sensitive": {"x": true}}}],
-		"resource_changes": [{"address": "a.b", "mode": "managed", "type": "a", "change": {
-		"actions": ["update"], "before": {"x": "canary-2"}, "after": {"x": "canary-1"}, "before_sensitive": {}, "after_sensitive": {}}}]`)))
+		"actions": ["update"], "before": {"x": {"y": "canary-1"}}, "after": {"x": {"y": "canary-2"}}, "before_sensitive": {"x": true}}}],
+		"resource_changes": [{"address": "a.b", "mode": "managed", "type": "a", "change": {"actions": ["update"],
+		"before": {"x": {"y": "canary-2"}}, "after": {"x": {"y": "canary-1"}}, "before_sensitive": {}, "after_sensitive": {}}}]`)))
 	if data, err := json.Marshal(f); err != nil || strings.Contains(string(data), "canary") || f.Cause != drift.CauseOutside {
 		t.Errorf("got %s, %v", data, err)
 	}

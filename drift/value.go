@@ -76,6 +76,17 @@ func (p path) lookup(value any) any {
 	return value
 }
 
+// marks reports whether a tree of marks covers the place that the path leads to, or anything in it.
+func (p path) marks(tree any) bool {
+	for i := range p {
+		if tree == true {
+			return true
+		}
+		tree = p[i : i+1].lookup(tree)
+	}
+	return marked(tree)
+}
+
 // sides are the two values that are compared, with the trees that Terraform's JSON keeps beside them: what is not known
 // yet, and what is sensitive on either side. A tree is true where it applies to everything below, else has the value's
 // shape; parts without a mark are missing or false.
@@ -218,7 +229,7 @@ func equal(a, b any) bool {
 // number reads a JSON number in whichever form the plan was decoded. Precision is that of the digits given, so that ids
 // of twenty digits are not taken for each other.
 func number(value any) (*big.Float, bool) {
-	digits := ""
+	var digits string
 	switch value := value.(type) {
 	case json.Number:
 		digits = value.String()
