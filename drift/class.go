@@ -24,7 +24,7 @@ const (
 // classOfType is the class of a resource by its type. Every name in it is a resource in the documentation of its provider.
 // Databases that call themselves clusters are not in it: they hold data and run nothing of their owner's; plumbline.yaml
 // can class them.
-func classOfType(resourceType string) Class { //nolint:misspell // HDInsight is spelt so
+func classOfType(resourceType string) Class {
 	switch resourceType {
 	// hashicorp/aws
 	case "aws_ecs_cluster", "aws_eks_cluster", "aws_emr_cluster":
@@ -49,11 +49,15 @@ func classOfType(resourceType string) Class { //nolint:misspell // HDInsight is 
 		return ClassNode
 
 	// hashicorp/azurerm
-	case "azurerm_arc_kubernetes_cluster", "azurerm_arc_kubernetes_provisioned_cluster", "azurerm_hdinsight_hadoop_cluster",
-		"azurerm_hdinsight_hbase_cluster", "azurerm_hdinsight_interactive_query_cluster", "azurerm_hdinsight_kafka_cluster",
-		"azurerm_hdinsight_spark_cluster", "azurerm_kubernetes_automatic_cluster", "azurerm_kubernetes_cluster",
-		"azurerm_redhat_openshift_cluster", "azurerm_service_fabric_cluster", "azurerm_service_fabric_managed_cluster",
-		"azurerm_stack_hci_cluster", "azurerm_vmware_cluster":
+	case "azurerm_arc_kubernetes_cluster", "azurerm_arc_kubernetes_provisioned_cluster",
+		"azurerm_hdinsight_hadoop_cluster",            //nolint:misspell // the product is called HDInsight
+		"azurerm_hdinsight_hbase_cluster",             //nolint:misspell // likewise
+		"azurerm_hdinsight_interactive_query_cluster", //nolint:misspell // likewise
+		"azurerm_hdinsight_kafka_cluster",             //nolint:misspell // likewise
+		"azurerm_hdinsight_spark_cluster",             //nolint:misspell // likewise
+		"azurerm_kubernetes_automatic_cluster", "azurerm_kubernetes_cluster", "azurerm_redhat_openshift_cluster",
+		"azurerm_service_fabric_cluster", "azurerm_service_fabric_managed_cluster", "azurerm_stack_hci_cluster",
+		"azurerm_vmware_cluster":
 		return ClassCluster
 	case "azurerm_arc_machine", "azurerm_batch_pool", "azurerm_kubernetes_cluster_node_pool", "azurerm_linux_virtual_machine",
 		"azurerm_linux_virtual_machine_scale_set", "azurerm_orchestrated_virtual_machine_scale_set",
