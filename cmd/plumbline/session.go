@@ -145,10 +145,10 @@ func (co *checkout) affected(ctx context.Context, commits string) ([]*workspaces
 		}
 		defer tree.Close()
 		if sets[i], err = workspaces.Discover(ctx, tree, workspaces.Options{Facts: co.facts}); err != nil {
-			if i == 0 {
-				// A base whose configuration was broken is no reason not to
-				// look at the commit that mends it: all that it has is new.
-				sets[i] = &workspaces.Set{}
+			if i == 0 && len(workspaces.Problems(err)) > 0 {
+				// A base whose configuration is wrong is no reason not to look
+				// at the commit that mends it: all that it has is new.
+				sets[i] = nil
 				continue
 			}
 			return nil, nil, "", err

@@ -1,0 +1,25 @@
+//go:build e2e
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/plumbline-dev/plumbline/internal/parts"
+)
+
+// TestE2EScripts runs the scenarios that need parts which take long to build:
+// OpenTofu, and an S3 server.
+func TestE2EScripts(t *testing.T) {
+	tofu, s3 := parts.Tofu(t), parts.S3(t)
+	runScripts(t, "../../testdata/e2e", func(env *testscript.Env) {
+		env.Setenv("PATH", filepath.Dir(tofu)+string(os.PathListSeparator)+env.Getenv("PATH"))
+		env.Setenv("S3_STORE", "s3://"+s3.Bucket+"/plans?endpoint="+s3.Endpoint+"&region="+s3.Region)
+		env.Setenv("AWS_ACCESS_KEY_ID", s3.AccessKey)
+		env.Setenv("AWS_SECRET_ACCESS_KEY", s3.SecretKey)
+	})
+}
