@@ -174,6 +174,9 @@ func (d *differ) compareValue(label, path string, before, after value, unknown a
 	case isScalar(after.v) && beforeIsList && !slices.ContainsFunc(beforeList, func(v any) bool { return !isScalar(v) }):
 		return d.listed(label, path, before, value{v: []any{after.v}, has: true}, "is no list any more", nil, depth)
 	}
+	if hasTrue(before.sensitive) || hasTrue(after.sensitive) {
+		return d.node(node{op: '!', label: label, after: "(sensitive, changes)"})
+	}
 	// The kind of value changed: all of the old one goes, all of the new one comes.
 	n := d.node(node{op: ' ', label: label})
 	if k := d.compare("(was)", nowhere, before, value{}, nil, depth+1); k != nil {
@@ -332,6 +335,10 @@ func (d *differ) lists(label, path string, before, after value, beforeList, afte
 		// Nothing to compare with: an empty list that gets its first elements, or the other way round.
 		n.op = ' '
 	}
+	// Elements are matched by value, not by place: what is masked in one element on one side may be its unmasked
+	// successor on the other. So what goes or comes is masked as any element of either side is.
+	before.sensitive = spread(before.sensitive, after.sensitive, len(beforeList))
+	after.sensitive = spread(after.sensitive, before.sensitive, len(afterList))
 	if len(beforeList)+len(afterList) > maxAligned {
 		return d.byIndex(n, path, before, after, at, depth)
 	}
@@ -389,6 +396,62 @@ func (d *differ) lists(label, path string, before, after value, beforeList, afte
 		}
 	}
 	return d.node(n)
+}
+
+// spread is the mask of a list of n elements, each masked as all elements of this list and of the other one together.
+// Without any mask inside it is what it was.
+func spread(mask, other any, n int) any {
+	if !hasTrue(mask) && !hasTrue(other) {
+		return mask
+	}
+	var all any
+	for _, m := range [][]any{asList(mask), asList(other)} {
+		for _, element := range m {
+			all = mergeMasks(all, element)
+		}
+	}
+	if all == nil {
+		return mask
+	}
+	masks := make([]any, n)
+	for i := range masks {
+		masks[i] = all
+	}
+	return masks
+}
+
+// mergeMasks hides what either of two masks hides.
+func mergeMasks(a, b any) any {
+	if a == true || b == true {
+		return true
+	}
+	switch x := a.(type) {
+	case map[string]any:
+		y, ok := b.(map[string]any)
+		if !ok {
+			return x
+		}
+		merged := maps.Clone(x)
+		for name, m := range y {
+			merged[name] = mergeMasks(merged[name], m)
+		}
+		return merged
+	case []any:
+		y, ok := b.([]any)
+		if !ok {
+			return x
+		}
+		merged := make([]any, max(len(x), len(y)))
+		copy(merged, x)
+		for i, m := range y {
+			merged[i] = mergeMasks(merged[i], m)
+		}
+		return merged
+	}
+	if b != nil && b != false {
+		return b
+	}
+	return a
 }
 
 // byIndex compares lists that are too long to be aligned, each element with the one in the same place.

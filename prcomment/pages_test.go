@@ -136,11 +136,22 @@ func checkMarkup(t testing.TB, number int, page string) {
 					t.Errorf("page %d has a table with rows of %d and %d cells", number, width, cells)
 				}
 				width = cells
+				// Cells beyond the last column are dropped in silence, so count what was written.
+				if first := firstText(row); first >= 0 {
+					start := strings.LastIndexByte(page[:first], '\n') + 1
+					line, _, _ := strings.Cut(page[start:], "\n")
+					if n := strings.Count(strings.ReplaceAll(strings.ReplaceAll(line, `\\`, ""), `\|`, ""), "|"); n != width+1 {
+						t.Errorf("page %d has a row of %d cells that is written with %d bars: %q", number, width, n, line)
+					}
+				}
 			}
 		case *ast.Text:
 			// Outside of code, nothing may be seen as a mention or a reference.
 			if inCode || insideCode(n) {
 				break
+			}
+			if strings.Contains(string(n.Segment.Value(source)), "$") {
+				t.Errorf("page %d has what may begin a formula: %q", number, n.Segment.Value(source))
 			}
 			if s := html.UnescapeString(string(n.Segment.Value(source))); mentionLike.MatchString(s) {
 				t.Errorf("page %d has a mention or a reference: %q", number, s)
@@ -157,6 +168,18 @@ func checkMarkup(t testing.TB, number int, page string) {
 }
 
 var mentionLike = regexp.MustCompile(`@\w|#\d|\bGH-\d`)
+
+// firstText is where the first text under a node begins, -1 if there is none.
+func firstText(n ast.Node) int {
+	at := -1
+	_ = ast.Walk(n, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if text, ok := n.(*ast.Text); ok && entering && at < 0 {
+			at = text.Segment.Start
+		}
+		return ast.WalkContinue, nil
+	})
+	return at
+}
 
 func insideCode(n ast.Node) bool {
 	for p := n.Parent(); p != nil; p = p.Parent() {
