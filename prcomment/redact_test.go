@@ -142,14 +142,14 @@ func TestSensitiveValuesAreHiddenWhereverTheyTurnUp(t *testing.T) {
 // TestMasksCountOnBothSides uses values that are too short to be hidden elsewhere: only the mask hides them.
 func TestMasksCountOnBothSides(t *testing.T) {
 	for name, test := range map[string]struct{ before, after any }{
-		"before only": {obj{"pin": true, "deep": obj{"list": []any{false, true}}, "all": true}, obj{}},
-		"after only":  {obj{}, obj{"pin": true, "deep": obj{"list": []any{false, true}}, "all": true}},
+		"before only": {obj{"pin": true, "kind": obj{"s": true}, "deep": obj{"list": []any{false, true}}, "all": true}, obj{}},
+		"after only":  {obj{}, obj{"pin": true, "kind": true, "deep": obj{"list": []any{false, true}}, "all": true}},
 		"whole":       {true, false},
 	} {
-		rc := update("a.b", obj{"pin": 4711.0, "deep": obj{"list": []any{"x", "q81"}}, "all": obj{"k": "w55"}}, obj{"pin": 4712.0, "deep": obj{"list": []any{"x", "q82"}}, "all": obj{"k": "w56"}})
+		rc := update("a.b", obj{"pin": 4711.0, "deep": obj{"list": []any{"x", "q81"}}, "all": obj{"k": "w55"}, "kind": obj{"s": "v77"}}, obj{"pin": 4712.0, "deep": obj{"list": []any{"x", "q82"}}, "all": obj{"k": "w56"}, "kind": "v78"})
 		rc.Change.BeforeSensitive, rc.Change.AfterSensitive = test.before, test.after
 		page := prcomment.Render(prcomment.Report{Workspaces: []prcomment.Workspace{{Name: "w", Status: prcomment.StatusPlanned, Plan: planOf(rc)}}}, 0)[0]
-		for _, hidden := range []string{"4711", "4712", "q81", "q82", "w55", "w56"} {
+		for _, hidden := range []string{"4711", "4712", "q81", "q82", "w55", "w56", "v77", "v78"} {
 			if strings.Contains(page, hidden) {
 				t.Errorf("%s: %q is shown in:\n%s", name, hidden, page)
 			}
