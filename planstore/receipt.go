@@ -25,9 +25,14 @@ type Plan struct {
 	Dirty              bool   `json:"dirty,omitempty"` // planned from a checkout that differs from Commit
 
 	InputsDigest string `json:"inputs_digest"`
-	Lineage      string `json:"lineage"` // of the state that was planned against; "" if there was none yet
-	Serial       uint64 `json:"serial"`  // likewise
-	Fingerprint  string `json:"fingerprint"`
+	// ConfigurationDigest covers what InputsDigest does, but for versions: it stays when only those were moved.
+	ConfigurationDigest string `json:"configuration_digest,omitempty"`
+	// ContentDigest is that of the plan file but for the time it was made at: two files that share it plan the same.
+	ContentDigest string `json:"content_digest,omitempty"`
+
+	Lineage     string `json:"lineage"` // of the state that was planned against; "" if there was none yet
+	Serial      uint64 `json:"serial"`  // likewise
+	Fingerprint string `json:"fingerprint"`
 
 	Engine           string            `json:"engine"`
 	TerraformVersion string            `json:"terraform_version"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -99,7 +100,9 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, o DriftOpti
 
 // sameFacts reports whether a baseline says of the present all there is to say.
 func sameFacts(now, then drift.Facts) bool {
-	return now.InputsDigest == then.InputsDigest && now.Serial == then.Serial && now.Lineage == then.Lineage && now.TerraformVersion == then.TerraformVersion
+	return now.Commit == then.Commit && now.Dirty == then.Dirty && now.InputsDigest == then.InputsDigest &&
+		now.Serial == then.Serial && now.Lineage == then.Lineage && !then.Partial &&
+		now.TerraformVersion == then.TerraformVersion && maps.Equal(now.Providers, then.Providers)
 }
 
 // correct plans what the verdict allows and nothing else, holds that plan
@@ -196,7 +199,8 @@ func (r *Runner) settle(ctx context.Context, verdict drift.Verdict, left []drift
 func facts(p planstore.Plan) drift.Facts {
 	return drift.Facts{
 		Commit:           p.Commit,
-		InputsDigest:     p.InputsDigest,
+		Dirty:            p.Dirty,
+		InputsDigest:     p.ConfigurationDigest,
 		Engine:           p.Engine,
 		TerraformVersion: p.TerraformVersion,
 		Providers:        p.Providers,
@@ -208,11 +212,7 @@ func facts(p planstore.Plan) drift.Facts {
 // baseline is what drift is measured against: the last apply.
 func baseline(a planstore.Applied) *drift.Facts {
 	f := facts(a.Plan)
-	f.Serial, f.Lineage = a.Serial, a.Lineage
-	if a.Partial {
-		// What was asked for was not all done, so no digest vouches for it.
-		f.InputsDigest = ""
-	}
+	f.Serial, f.Lineage, f.Partial = a.Serial, a.Lineage, a.Partial
 	return &f
 }
 

@@ -24,7 +24,8 @@ type site struct {
 	dir       *terraform.Dir
 	// inputs is the digest of all that a plan of this workspace reads from
 	// this side: files, engine, version, variables, names of the environment.
-	inputs string
+	// configuration is the same without what only pins versions.
+	inputs, configuration string
 	// scratch is a private directory for plan files, removed by close.
 	scratch string
 	// notes are what a person should know of it, whatever is done next.
@@ -79,7 +80,7 @@ func (r *Runner) prepare(ctx context.Context, w *workspaces.Workspace) (*site, e
 		notes = append(notes, abandonedNote(left))
 	}
 	// The digest comes after init, which may have written the lock file.
-	inputs, err := r.digest(ctx, w, binary)
+	inputs, configuration, err := r.digest(ctx, w, binary)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +88,7 @@ func (r *Runner) prepare(ctx context.Context, w *workspaces.Workspace) (*site, e
 	if err != nil {
 		return nil, fmt.Errorf("make a private directory for the plan of %s: %w", w.Name, err)
 	}
-	return &site{workspace: w, binary: binary, dir: dir, inputs: inputs, scratch: scratch, notes: notes}, nil
+	return &site{workspace: w, binary: binary, dir: dir, inputs: inputs, configuration: configuration, scratch: scratch, notes: notes}, nil
 }
 
 // close removes the plan files: they hold secrets in clear.
@@ -98,23 +99,28 @@ func (s *site) file(name string) string { return filepath.Join(s.scratch, name) 
 
 // digest is the inputs digest of a workspace: two plans with the same digest
 // were made from the same files by the same Terraform with the same variables.
-func (r *Runner) digest(ctx context.Context, w *workspaces.Workspace, binary terraform.Binary) (string, error) {
+// configuration is the part of it in which a new version does not show.
+func (r *Runner) digest(ctx context.Context, w *workspaces.Workspace, binary terraform.Binary) (inputs, configuration string, err error) {
 	files, err := r.opts.Set.Digest(ctx, r.opts.Files, w)
 	if err != nil {
-		return "", fmt.Errorf("digest the inputs of %s: %w", w.Name, err)
+		return "", "", fmt.Errorf("digest the inputs of %s: %w", w.Name, err)
 	}
 	environ := terraform.Environ(r.opts.Environ, w.Env)
-	h := sha256.New()
-	fmt.Fprintf(h, "files %s\nengine %s %s\nworkspace %q\n", files, binary.Engine, binary.Version, w.Workspace)
-	fmt.Fprintf(h, "var_files %q\nbackend_config %q\n", w.VarFiles, w.BackendConfig)
-	fmt.Fprintf(h, "environment %q\n", terraform.EnvNames(environ))
 	slices.Sort(environ)
+	var settings strings.Builder
+	fmt.Fprintf(&settings, "workspace %q\nvar_files %q\nbackend_config %q\n", w.Workspace, w.VarFiles, w.BackendConfig)
+	fmt.Fprintf(&settings, "environment %q\n", terraform.EnvNames(environ))
 	for _, kv := range environ {
 		if strings.HasPrefix(kv, "TF_VAR_") {
-			fmt.Fprintf(h, "variable %q\n", kv)
+			fmt.Fprintf(&settings, "variable %q\n", kv)
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	sum := func(text string) string {
+		digest := sha256.Sum256([]byte(text + settings.String()))
+		return hex.EncodeToString(digest[:])
+	}
+	inputs = sum(fmt.Sprintf("files %s\nengine %s %s\n", files.Inputs, binary.Engine, binary.Version))
+	return inputs, sum(fmt.Sprintf("configuration %s\n", files.Configuration)), nil
 }
 
 // abandonedNote tells of an apply that went on after its Plumbline had died.

@@ -111,7 +111,7 @@ func describe(t testing.TB, fsys fs.FS, cache *workspaces.FactCache) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&b, "%q %+v\n%q %v %s\n%s\n", w.Name, *w, in.Files, in.Whole, in.Why, digest)
+		fmt.Fprintf(&b, "%q %+v\n%q %v %s\n%s\n", w.Name, *w, in.Files, in.Whole, in.Why, digest.Inputs)
 	}
 	return b.String()
 }

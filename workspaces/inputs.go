@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"path"
@@ -63,34 +64,54 @@ func (s *Set) Inputs(ctx context.Context, fsys fs.FS, w *Workspace) (Inputs, err
 // digestVersion changes whenever the same files get another digest.
 const digestVersion = "plumbline inputs 1\n"
 
-// Digest is the SHA-256, in hexadecimal digits, of the workspace's inputs:
-// their paths, contents, whether they may be executed, and where symbolic links
-// lead. It is the same for a checkout and for the commit that it is of.
-func (s *Set) Digest(ctx context.Context, fsys fs.FS, w *Workspace) (string, error) {
+// Digests tell one content of a workspace's inputs from another. Each is a
+// SHA-256 in hexadecimal digits, over paths, contents, whether a file may be
+// executed, and where symbolic links lead.
+type Digests struct {
+	// Inputs covers every input.
+	Inputs string
+	// Configuration leaves out what only pins versions: the lock file of the
+	// providers, and the version files. Where it stays and Inputs moves, only
+	// versions have changed.
+	Configuration string
+}
+
+// Digest reads the workspace's inputs. The result is the same for a checkout
+// and for the commit that it is of.
+func (s *Set) Digest(ctx context.Context, fsys fs.FS, w *Workspace) (Digests, error) {
 	inputs, err := s.Inputs(ctx, fsys, w)
 	if err != nil {
-		return "", err
+		return Digests{}, err
 	}
 	if p, ok := fsys.(prefetcher); ok {
 		if err := p.Prefetch(inputs.Files); err != nil {
-			return "", fmt.Errorf("read the inputs of workspace %q: %w", w.Name, err)
+			return Digests{}, fmt.Errorf("read the inputs of workspace %q: %w", w.Name, err)
 		}
 	}
-	h := sha256.New()
-	h.Write([]byte(digestVersion))
+	all, configuration := sha256.New(), sha256.New()
+	_, _ = io.WriteString(io.MultiWriter(all, configuration), digestVersion)
 	for _, name := range inputs.Files {
 		if err := ctx.Err(); err != nil {
-			return "", err
+			return Digests{}, err
 		}
 		kind, content, err := digestPart(fsys, name)
 		if err != nil {
-			return "", fmt.Errorf("read %q, an input of workspace %q: %w", name, w.Name, err)
+			return Digests{}, fmt.Errorf("read %q, an input of workspace %q: %w", name, w.Name, err)
 		}
 		sum := sha256.Sum256(content)
+		to := io.MultiWriter(all, configuration)
+		if pinsVersions(path.Base(name)) {
+			to = all
+		}
 		// A name may hold anything but NUL.
-		fmt.Fprintf(h, "%s %x %s\x00", kind, sum, name)
+		fmt.Fprintf(to, "%s %x %s\x00", kind, sum, name)
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return Digests{hex.EncodeToString(all.Sum(nil)), hex.EncodeToString(configuration.Sum(nil))}, nil
+}
+
+// pinsVersions reports whether a file of this name says nothing but versions.
+func pinsVersions(base string) bool {
+	return base == lockFile || base == terraformPin || base == tofuPin
 }
 
 func digestPart(fsys fs.FS, name string) (kind string, content []byte, err error) {

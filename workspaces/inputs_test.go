@@ -183,7 +183,7 @@ resource "terraform_data" "x" {}
 		if err != nil {
 			t.Fatal(err)
 		}
-		return d
+		return d.Inputs
 	}
 	before := digest(base)
 	if got := digest(checkout(t, base)); got != before {
@@ -332,5 +332,33 @@ func TestFactCacheSaveSaysWhatIsWrong(t *testing.T) {
 	}
 	if err := cache.Save(); err == nil || !strings.Contains(err.Error(), blocked) {
 		t.Errorf("got %v, want an error that names %s", err, blocked)
+	}
+}
+
+// What only pins versions moves the one digest and not the other: so an
+// upgrade can be told from a change.
+func TestDigestTellsVersionsApart(t *testing.T) {
+	digests := func(extra string) workspaces.Digests {
+		t.Helper()
+		fsys := tree(t, "-- a/main.tf --\nresource \"terraform_data\" \"x\" {}\n"+extra)
+		set := discover(t, fsys)
+		d, err := set.Digest(t.Context(), fsys, get(t, set, "a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	before := digests("")
+	for _, name := range []string{"a/.terraform.lock.hcl", "a/.terraform-version", ".terraform-version"} {
+		after := digests("-- " + name + " --\n1.9.5\n")
+		if after.Inputs == before.Inputs {
+			t.Errorf("%s does not count as an input", name)
+		}
+		if after.Configuration != before.Configuration {
+			t.Errorf("%s counts as configuration", name)
+		}
+	}
+	if after := digests("-- a/more.tf --\n"); after.Configuration == before.Configuration {
+		t.Error("a new file does not count as configuration")
 	}
 }
