@@ -19,7 +19,8 @@ import (
 
 // Init is what [Dir.Init] did.
 type Init struct {
-	// Ran is false when nothing that init depends on has changed.
+	// Ran is false when nothing that init depends on has changed, or when what an earlier init of this process did could
+	// stand in for it.
 	Ran bool
 	// Why says what made it necessary; empty when it did not run.
 	Why string
@@ -86,6 +87,10 @@ func (d *Dir) init(ctx context.Context, force bool) (Init, error) {
 		why = "terraform asked for it"
 	}
 	in := Init{Ran: true, Why: why}
+	key := ""
+	if !force {
+		key = d.twinKey()
+	}
 	d.log().Debug("init", "dir", d.opts.Dir, "why", why)
 
 	// From here on until the new stamp is written, a crash leaves no stamp, and the next run starts over.
@@ -103,8 +108,15 @@ func (d *Dir) init(ctx context.Context, force bool) (Init, error) {
 			return in, err
 		}
 	}
-	if err := d.runInit(ctx); err != nil {
-		return in, err
+	if d.opts.Providers != nil {
+		if in.Ran, err = d.initLikeTwin(key); err != nil {
+			return in, err
+		}
+	}
+	if in.Ran {
+		if err := d.runInit(ctx); err != nil {
+			return in, err
+		}
 	}
 	if d.opts.Providers != nil {
 		if err := d.opts.Providers.harvest(d.opts.Dir, d.opts.DataDir); err != nil {
@@ -119,7 +131,19 @@ func (d *Dir) init(ctx context.Context, force bool) (Init, error) {
 	if err != nil {
 		return in, err
 	}
+	if d.opts.Providers != nil && in.Ran {
+		d.opts.Providers.twins.remember(d, key)
+	}
 	return in, d.writeStamp(s)
+}
+
+// initLikeTwin reports whether Terraform has to run init because no earlier init can stand in for it.
+func (d *Dir) initLikeTwin(key string) (needed bool, err error) {
+	adopted, err := d.opts.Providers.twins.adopt(d, key)
+	if adopted {
+		d.log().Debug("init spared: the same was done elsewhere in this run", "dir", d.opts.Dir)
+	}
+	return !adopted, err
 }
 
 // runInit runs init and selects the workspace.

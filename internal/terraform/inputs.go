@@ -27,6 +27,11 @@ type configuration struct {
 	// meaning is a digest of terraform blocks, of the sources and versions of modules, and of the providers that
 	// blocks imply. A comment within a terraform block counts; anything that init does not read does not.
 	meaning string
+	// alone is a digest like meaning that does not depend on where the root module is; "" when it calls modules, has a
+	// backend, or is not plain. See [twins].
+	alone string
+	// remote is true when a terraform block of the root module has a backend or cloud block.
+	remote bool
 	// local is the root module's local backend, nil when it has none or one that cannot be read without Terraform.
 	local *localBackend
 }
@@ -105,11 +110,15 @@ func readConfiguration(engine, root string) (configuration, error) {
 		c.local = nil // What override files make of it is for Terraform to say.
 	}
 	slices.Sort(facts)
+	facts = slices.Compact(facts)
 	h := sha256.New()
-	for _, f := range slices.Compact(facts) {
+	for _, f := range facts {
 		fmt.Fprintf(h, "%d\x00%s", len(f), f)
 	}
 	c.meaning = hex.EncodeToString(h.Sum(nil))
+	if len(c.dirs) == 1 && !overridden && !c.remote {
+		c.alone = aloneFacts(root, facts)
+	}
 	var err error
 	c.bytes, err = bytesOf(engine, c.dirs)
 	return c, err
@@ -135,6 +144,9 @@ func (c *configuration) read(engine, dir, path string, src []byte) (facts []stri
 		case "terraform":
 			// The directory counts: only the root module's backend does, and moving a block between modules matters.
 			say("terraform", dir, text(b.Range()))
+			for _, inner := range b.Body.Blocks {
+				c.remote = c.remote || inner.Type == "backend" || inner.Type == "cloud"
+			}
 			if dir == c.dirs[0] {
 				c.local = cmp.Or(c.local, readLocalBackend(b.Body))
 			}

@@ -29,7 +29,8 @@ import (
 //
 // A provider that Terraform itself links, from an unpacked filesystem mirror, stays as it is.
 type ProviderCache struct {
-	dir string
+	dir   string
+	twins twins
 }
 
 // OpenProviderCache opens a cache, and makes the directory when it is missing.

@@ -1,0 +1,146 @@
+package terraform
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/renameio/v2"
+)
+
+// twins are the inits of this process that others can be spared. In a large repository most root modules ask init for
+// the same few providers and for nothing else; what init would do for the second one is what it has just done for the
+// first: the same lock file, and the same providers in the data directory.
+//
+// Only what is certain is spared: the implicit local backend, the default workspace, no modules, the same binary,
+// environment and CLI configuration, the same lock file to begin with, and providers that are links. Anything else, and
+// anything that cannot be read, is left to Terraform.
+type twins struct {
+	mu  sync.Mutex
+	did map[string]twin
+}
+
+// twin is what one init left behind.
+type twin struct {
+	lock []byte
+	// links are the providers: path below the data directory, and target.
+	links map[string]string
+}
+
+// twinKey says what init would be asked for here, in words that do not name the place; "" when there is more to it than
+// a twin could stand in for. It must be taken before init runs.
+func (d *Dir) twinKey() string {
+	if d.opts.Providers == nil || d.selectedWorkspace() != defaultWorkspace || d.opts.Workspace != defaultWorkspace || len(d.opts.BackendConfig) > 0 || d.backend().Type != "" {
+		return ""
+	}
+	c, err := readConfiguration(d.opts.Binary.Engine, d.opts.Dir)
+	if err != nil || c.alone == "" {
+		return ""
+	}
+	parts, err := d.parts()
+	if err != nil {
+		return ""
+	}
+	lock, err := os.ReadFile(filepath.Join(d.opts.Dir, lockFileName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%q\n%q\n%q\n%v %x\n", c.alone, parts["binary"], parts["CLI configuration"], parts["inputs"], err == nil, sha256.Sum256(lock))
+	var env []string
+	for name, value := range d.env {
+		if name != "TF_DATA_DIR" && name != "TF_PLUGIN_CACHE_DIR" {
+			env = append(env, name+"="+value)
+		}
+	}
+	slices.Sort(env)
+	fmt.Fprintf(h, "%q", env)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// adopt does what init would do, after the example of a twin, and reports whether it could. On false nothing was done
+// that init minds.
+func (t *twins) adopt(d *Dir, key string) (bool, error) {
+	t.mu.Lock()
+	from, ok := t.did[key]
+	t.mu.Unlock()
+	if key == "" || !ok {
+		return false, nil
+	}
+	for _, target := range from.links {
+		if !exists(target) {
+			return false, nil
+		}
+	}
+	for path, target := range from.links {
+		path = d.data(path)
+		if at, err := os.Readlink(path); err == nil && at == target {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return false, fmt.Errorf("link provider: %w", err)
+		}
+		if err := os.Symlink(target, path); err != nil {
+			return false, nil // Something else is there: Terraform will sort it out.
+		}
+	}
+	name := filepath.Join(d.opts.Dir, lockFileName)
+	if now, err := os.ReadFile(name); (err != nil || !bytes.Equal(now, from.lock)) && from.lock != nil {
+		if err := renameio.WriteFile(name, from.lock, 0o644); err != nil {
+			return false, fmt.Errorf("write dependency lock file: %w", err)
+		}
+	}
+	return true, nil
+}
+
+// remember keeps what an init has just done under the key that was taken before it.
+func (t *twins) remember(d *Dir, key string) {
+	if key == "" {
+		return
+	}
+	locks, err := readLockFile(d.opts.Dir)
+	if err != nil {
+		return
+	}
+	lock, err := os.ReadFile(filepath.Join(d.opts.Dir, lockFileName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	links := map[string]string{}
+	for _, l := range locks {
+		target, err := os.Readlink(d.data(l.packageDir()))
+		if err != nil || !filepath.IsAbs(target) {
+			return // Overridden, or unpacked and not harvested: not for others.
+		}
+		links[l.packageDir()] = target
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.did == nil {
+		t.did = map[string]twin{}
+	}
+	t.did[key] = twin{lock: lock, links: links}
+}
+
+// aloneFacts makes a digest of what one directory says to init, without saying where it is; "" when more than this
+// directory has a say, or when the text of a file had to stand for what it means.
+func aloneFacts(dir string, facts []string) string {
+	h := sha256.New()
+	for _, f := range facts {
+		parts := strings.Split(f, "\x00")
+		if len(parts) < 2 || parts[1] != dir || parts[0] == "module" {
+			return ""
+		}
+		parts[1] = "."
+		fmt.Fprintf(h, "%q\n", parts)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
