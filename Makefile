@@ -43,7 +43,7 @@ race: parts ## Run the tests with the race detector
 
 .PHONY: bench
 bench: parts ## Measure against Git and Terraform themselves, in one run
-	go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./workspaces ./prcomment ./runner ./internal/gitrepo
+	go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./cmd/plumbline ./workspaces ./prcomment ./internal/gitrepo ./internal/terraform
 
 .PHONY: lint
 lint: ## Run the linters that .golangci.yml allows

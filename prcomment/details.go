@@ -198,7 +198,7 @@ func (w *renderer) below(g *group) string {
 			b.WriteString("- and " + number(len(ws.Notes)-most) + " more notes\n")
 			break
 		}
-		b.WriteString("- " + text(shorten(w.redactor.redact(note), 200)) + "\n")
+		b.WriteString("- " + text(shorten(w.redactor.redact(note), 1000)) + "\n")
 	}
 	if len(ws.Notes) > 0 {
 		b.WriteString("\n")

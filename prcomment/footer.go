@@ -11,7 +11,7 @@ func (w *renderer) next() {
 	advise := func(verb, before, after string, is func(*Workspace) bool) {
 		var members []*Workspace
 		for _, ws := range w.workspaces {
-			if is(ws) {
+			if ws.Next == "" && is(ws) {
 				members = append(members, ws)
 			}
 		}
@@ -23,12 +23,23 @@ func (w *renderer) next() {
 		func(ws *Workspace) bool { return ws.Status == StatusPartly })
 	advise("plan", "nothing was changed. Remove the cause, then ", ".",
 		func(ws *Workspace) bool { return ws.Status == StatusFailed })
-	advise("apply", "nothing was changed. Read the new plan below; if it is what you want, ", ".",
-		func(ws *Workspace) bool { return ws.Status == StatusHeld && ws.Plan != nil })
+	if w.report.Commands {
+		advise("apply", "nothing was changed. Read the new plan below; if it is what you want, ", ".",
+			func(ws *Workspace) bool { return ws.Status == StatusHeld && ws.Plan != nil })
+	} else {
+		// Where nobody listens, only a plan that was made to be read can be applied.
+		advise("plan", "nothing was changed. Read the new plan below; if it is what you want, ", " makes it the reviewed one.",
+			func(ws *Workspace) bool { return ws.Status == StatusHeld && ws.Plan != nil })
+	}
 	advise("plan", "nothing was changed. Plan again: ", ".",
 		func(ws *Workspace) bool { return ws.Status == StatusHeld && ws.Plan == nil })
 	advise("apply", "nothing was changed. When what it depends on is applied, ", ".",
 		func(ws *Workspace) bool { return ws.Status == StatusSkipped })
+	for _, ws := range w.workspaces {
+		if ws.Next != "" {
+			lines = append(lines, "- "+w.name(ws.Name)+": "+w.text(ws.Next))
+		}
+	}
 	if len(lines) > 0 {
 		w.pages.section(section{open: "**What to do next**\n\n", lines: lines, close: "\n"})
 	}

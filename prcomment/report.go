@@ -68,6 +68,8 @@ type Workspace struct {
 	PlanID      string // for `plumbline plans show`; "" = the plan was not stored
 	Elapsed     time.Duration
 	Error       string // Terraform's words, or ours; shown in a fence, ANSI codes removed
+	// Next is what to do about an apply that did not do all of it; "" = what Status suggests.
+	Next string
 	// Unapplied names what a partly applied workspace did not reach; nil = not known.
 	Unapplied []string
 	Notes     []string

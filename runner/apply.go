@@ -34,7 +34,7 @@ func (r *Runner) apply(ctx context.Context, w *workspaces.Workspace, needs []Res
 	if errors.Is(err, planstore.ErrNotFound) {
 		return Result{Status: Held, Hold: &Hold{
 			Reason: "There is no stored plan of this workspace.",
-			Next:   fmt.Sprintf("Run `plumbline plan %s` and read what it says.", shellQuote(w.Name)),
+			Next:   fmt.Sprintf("`plumbline plan %s` makes one.", shellQuote(w.Name)),
 		}}
 	}
 	if err != nil {
@@ -62,7 +62,7 @@ func (r *Runner) applyAt(ctx context.Context, s *site, receipt planstore.Plan, u
 	var res Result
 	switch says {
 	case refuse:
-		return Result{Status: Held, Receipt: receipt, Hold: &Hold{Reason: reason, Next: "Change the setting, or apply it where it is allowed."}}
+		return Result{Status: Held, Receipt: receipt, Hold: &Hold{Reason: reason, Next: "nothing was changed."}}
 	case planAgain:
 		res = r.applyAgain(ctx, s, receipt, reason)
 	default:
@@ -110,7 +110,7 @@ func (r *Runner) applyAgain(ctx context.Context, s *site, reviewed planstore.Pla
 		return Result{Status: Held, Receipt: reviewed, Plan: old, Hold: &Hold{
 			Reason:      reason + " A new plan would not do what was reviewed.",
 			Differences: compare(old, m.plan),
-			Next:        fmt.Sprintf("Run `plumbline plan %s` to review the new plan, then apply.", shellQuote(s.workspace.Name)),
+			Next:        fmt.Sprintf("nothing was changed. Read the new plan below; if it is what you want, `plumbline plan %s` makes it the reviewed one.", shellQuote(s.workspace.Name)),
 			Plan:        m.plan,
 			Fingerprint: m.receipt.Fingerprint,
 		}}

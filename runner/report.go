@@ -69,10 +69,7 @@ func row(order int, res Result) prcomment.Workspace {
 		w.Error = res.Err.Error()
 	}
 	if h := res.Hold; h != nil {
-		w.Error = h.Reason
-		if h.Next != "" {
-			w.Error += " " + h.Next
-		}
+		w.Error, w.Next = h.Reason, h.Next
 		if h.Plan != nil {
 			// The new plan is shown, and it is not in the store.
 			w.Plan, w.Reviewed = h.Plan, res.Plan
