@@ -333,3 +333,56 @@ resource "terraform_data" "x" { input = "canary-state-7731" }
 	}
 	c.run(exitOK, "plan")
 }
+
+// TestTerraformThatCannotRun gives plumbline no Terraform, or one that is not
+// what it should be: it says what was wanted, what there is and what to do, and
+// it ends.
+func TestTerraformThatCannotRun(t *testing.T) {
+	t.Parallel()
+	real := parts.Terraform(t)
+	for name, c := range map[string]struct {
+		script, config string
+		want           []string
+	}{
+		"missing":       {"", "", []string{"erraform", "PATH"}},
+		"wrong version": {`exec "` + real + `" "$@"`, `terraform { required_version = ">= 99.0" }`, []string{">= 99.0", "required_version"}},
+		"no Terraform":  {`echo hello`, "", []string{"not"}},
+		"killed":        {`if [ "$1" = plan ]; then kill -9 $$; fi; exec "` + real + `" "$@"`, "", []string{"kill"}},
+		"talkative": {`if [ "$1" = plan ]; then i=0; while [ $i -lt 40000 ]; do echo "line $i of very much that nobody asked for, and more of it"; i=$((i+1)); done; echo "Error: enough" >&2; exit 1; fi; exec "` + real + `" "$@"`,
+			"", []string{"enough"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			co := newTestCheckout(t, map[string]string{"main.tf": c.config + "\nresource \"terraform_data\" \"x\" {}\n"})
+			bin := t.TempDir()
+			git, err := exec.LookPath("git")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(git, filepath.Join(bin, "git")); err != nil {
+				t.Fatal(err)
+			}
+			if c.script != "" {
+				if err := os.WriteFile(filepath.Join(bin, "terraform"), []byte("#!/bin/sh\n"+c.script+"\n"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, kv := range co.environ {
+				if strings.HasPrefix(kv, "PATH=") {
+					co.environ[i] = "PATH=" + bin
+				}
+			}
+			// Nothing can be installed from a place that does not answer.
+			co.environ = append(co.environ, "PLUMBLINE_TERRAFORM_RELEASES=http://127.0.0.1:1")
+			out := co.run(exitError, "plan")
+			for _, want := range c.want {
+				if !strings.Contains(out, want) {
+					t.Errorf("the output does not say %q:\n%s", want, out)
+				}
+			}
+			if len(out) > 64<<10 {
+				t.Errorf("the output has %d bytes: Terraform's own was passed on without bound", len(out))
+			}
+		})
+	}
+}
