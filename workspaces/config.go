@@ -158,7 +158,7 @@ func ParseConfig(file string, data []byte) (*Config, []Problem) {
 
 // name returns the entry's name, given or made from its directory and Terraform workspace.
 func (e *Entry) name(defaults Settings) string {
-	workspace := e.Settings.over(defaults).Workspace
+	workspace := e.over(defaults).Workspace
 	switch {
 	case e.Name != "":
 		return e.Name
@@ -381,7 +381,7 @@ func (r *configReader) sharedNames(c *Config) {
 		if e.Dir == "" {
 			continue
 		}
-		settings := e.Settings.over(c.Defaults)
+		settings := e.over(c.Defaults)
 		workspace := either(settings.Workspace, "default")
 		state := strings.Join(append([]string{e.Dir, workspace}, settings.BackendConfig...), "\x00")
 		if first := states[state]; first != 0 {

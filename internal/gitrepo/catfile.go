@@ -229,11 +229,11 @@ func (g git) pour(ctx context.Context, ids io.Reader, receive func(object) error
 			break
 		}
 	}
-	if reading != io.EOF {
+	if !errors.Is(reading, io.EOF) {
 		_ = cmd.Cancel()
 	}
 	err = cmd.Wait()
-	if reading != io.EOF {
+	if !errors.Is(reading, io.EOF) {
 		return failure(ctx, "cat-file", reading, &stderr)
 	}
 	if err != nil {
@@ -270,7 +270,7 @@ func readObject(out *bufio.Reader, make allocate) (object, error) {
 	if errors.Is(err, bufio.ErrBufferFull) {
 		return object{}, errProtocol
 	}
-	if err == io.EOF && len(line) > 0 {
+	if errors.Is(err, io.EOF) && len(line) > 0 {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
@@ -304,7 +304,7 @@ func readObject(out *bufio.Reader, make allocate) (object, error) {
 			err = errProtocol
 		}
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	return o, err

@@ -225,7 +225,8 @@ func (t *Tree) find(name string, follow bool) (entry, error) {
 	var parents [16]entry // of at, without it; spares an allocation
 	above := parents[:0]
 	at, links := t.root, 0
-	for part, rest, more := "", name, true; more; {
+	for rest, more := name, true; more; {
+		var part string
 		part, rest, more = strings.Cut(rest, "/")
 		if !at.isDir() {
 			return entry{}, fmt.Errorf("%q is not a directory: %w", at.name, fs.ErrNotExist)

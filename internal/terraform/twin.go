@@ -88,7 +88,7 @@ func (t *twins) adopt(d *Dir, key string) (bool, error) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return false, fmt.Errorf("link provider: %w", err)
 		}
-		if err := os.Symlink(target, path); err != nil {
+		if os.Symlink(target, path) != nil {
 			return false, nil // Something else is there: Terraform will sort it out.
 		}
 	}
