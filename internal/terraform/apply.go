@@ -23,6 +23,12 @@ import (
 
 // Applied is what is known after an apply, failed ones included.
 type Applied struct {
+	// Started is true when Terraform may have changed something: it was started on the plan and did not turn it down.
+	// It is false when this call never started Terraform (a plan file that cannot be read, an apply that is waited for
+	// or still runs, an errored.tfstate in the way, a missing binary, a context that was cancelled before), and when
+	// Terraform said before the first change that the state is locked or the plan stale. It is true after every other
+	// end, also after a failure that left the state as it was: what was begun need not be in the state.
+	Started bool
 	// Before is the state that the plan was made for, After the one that is there now. After is zero when there is
 	// none, or when it could not be read; the error then says so.
 	Before, After StateID
@@ -60,7 +66,8 @@ const (
 // then Init, Plan and Apply of this data directory fail with *BusyError; see [Dir.Abandoned]. It does not outlive the
 // machine, nor the container that ends with Plumbline.
 //
-// Other errors: *LockedError and *StalePlanError, after both of which nothing was applied, and *MissingError.
+// Other errors: *LockedError, *StalePlanError and *MissingError, after which nothing was applied. [Applied.Started] tells
+// for every error whether anything may have been.
 func (d *Dir) Apply(ctx context.Context, planFile string, output io.Writer) (Applied, error) {
 	before, err := PlanState(planFile)
 	if err != nil {
@@ -96,7 +103,7 @@ func (d *Dir) Apply(ctx context.Context, planFile string, output io.Writer) (App
 	if err != nil {
 		return a, err
 	}
-	a.Done, a.Begun = end.done, end.begun
+	a.Started, a.Done, a.Begun = true, end.done, end.begun
 	if _, err := os.Lstat(errored); err == nil {
 		a.ErroredState = errored
 	}
@@ -114,13 +121,12 @@ func (d *Dir) Apply(ctx context.Context, planFile string, output io.Writer) (App
 	case end.stopped != nil:
 		return a, d.interruptedApply(end, a, stateErr)
 	}
-	err = d.failed(context.WithoutCancel(ctx), "apply", end.err, end.stderr, end.stdout)
-	var locked *LockedError
-	var stale *StalePlanError
-	if errors.As(err, &locked) || errors.As(err, &stale) {
+	// Those words may also come from a Terraform that a provisioner has run; by then something was begun.
+	if err := turnedDown(end.stderr, d.secrets); err != nil && len(a.Done)+len(a.Begun) == 0 {
+		a.Started = false
 		return a, err
 	}
-	return a, fmt.Errorf("%w\n\n%s", err, d.account(end, a, stateErr))
+	return a, fmt.Errorf("%w\n\n%s", d.ended("apply", end.err, end.stderr, end.stdout), d.account(end, a, stateErr))
 }
 
 // interruptedApply accounts for an apply that was told to stop.
@@ -243,7 +249,7 @@ func (d *Dir) runApply(ctx context.Context, planFile string, output io.Writer) (
 	cmd, err := p.start(false)
 	if err != nil {
 		d.forgetApply()
-		return end, d.failed(ctx, "apply", err, "", "")
+		return end, d.ended("apply", err, "", "")
 	}
 	record.PID, record.Start = cmd.Process.Pid, processStart(cmd.Process.Pid)
 	if err := d.writeApplyRecord(record); err != nil {

@@ -142,8 +142,11 @@ func TestStateLocked(t *testing.T) {
 			t.Errorf("got %q, want what to do", err)
 		}
 	}
-	_, err := d.Apply(t.Context(), file, nil)
+	a, err := d.Apply(t.Context(), file, nil)
 	check(err)
+	if a.Started {
+		t.Errorf("apply of a locked state: got %+v, want Started false", a)
+	}
 	_, err = d.Plan(t.Context(), terraform.PlanOptions{Out: filepath.Join(t.TempDir(), "plan"), Lock: true})
 	check(err)
 	// Without the lock planning is free.
@@ -173,7 +176,7 @@ func TestStateLockedByAnotherApply(t *testing.T) {
 	short, cancelShort := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancelShort()
 	var stopped *terraform.Interrupted
-	if _, err := d.Apply(short, file, nil); !errors.As(err, &stopped) || stopped.Started {
+	if a, err := d.Apply(short, file, nil); !errors.As(err, &stopped) || stopped.Started || a.Started {
 		t.Errorf("second apply with the same data directory: got %v, want one that was not started", err)
 	}
 	cancel()
@@ -190,7 +193,7 @@ func TestStateThatCannotBeSaved(t *testing.T) {
 	s.set(func() { s.refuse = true })
 	a, err := d.Apply(t.Context(), file, nil)
 	want := filepath.Join(dir, "errored.tfstate")
-	if err == nil || a.ErroredState != want || len(a.Done) != 1 || a.After != (terraform.StateID{}) {
+	if err == nil || !a.Started || a.ErroredState != want || len(a.Done) != 1 || a.After != (terraform.StateID{}) {
 		t.Fatalf("got %+v, %v, want an error and the path of errored.tfstate", a, err)
 	}
 	kept, readErr := os.ReadFile(a.ErroredState)
@@ -204,7 +207,7 @@ func TestStateThatCannotBeSaved(t *testing.T) {
 	}
 	// It would be overwritten.
 	s.set(func() { s.refuse = false })
-	if _, err := d.Apply(t.Context(), file, nil); err == nil || !strings.Contains(err.Error(), "an earlier apply could not save") {
+	if a, err := d.Apply(t.Context(), file, nil); err == nil || a.Started || !strings.Contains(err.Error(), "an earlier apply could not save") {
 		t.Errorf("with errored.tfstate in place: got %v, want a refusal", err)
 	}
 	if err := os.Remove(want); err != nil {
@@ -229,7 +232,7 @@ resource "terraform_data" "second" {
 `)))
 	var output bytes.Buffer
 	a, err := d.Apply(t.Context(), file, &output)
-	if err == nil || strings.Join(a.Done, " ") != "terraform_data.first" || strings.Join(a.Begun, " ") != "terraform_data.second" || a.After.Serial == 0 {
+	if err == nil || !a.Started || strings.Join(a.Done, " ") != "terraform_data.first" || strings.Join(a.Begun, " ") != "terraform_data.second" || a.After.Serial == 0 {
 		t.Fatalf("got %+v, %v, want one done and one begun", a, err)
 	}
 	for _, say := range []string{"Error: local-exec provisioner error", "status 7", "One change was finished: terraform_data.first.",
@@ -240,6 +243,41 @@ resource "terraform_data" "second" {
 	}
 	if !strings.Contains(output.String(), "Error: local-exec provisioner error") {
 		t.Errorf("the output ends without the error:\n%s", output.String())
+	}
+}
+
+func TestApplyWithoutItsBinary(t *testing.T) {
+	t.Parallel()
+	o := options(t, module(t, "main.tf", "resource \"terraform_data\" \"it\" {}\n"))
+	_, file := ready(t, o)
+	o.Binary.Path = filepath.Join(t.TempDir(), "terraform")
+	var missing *terraform.MissingError
+	if a, err := open(t, o).Apply(t.Context(), file, nil); !errors.As(err, &missing) || a.Started {
+		t.Errorf("got %+v, %v, want a MissingError and Started false", a, err)
+	}
+}
+
+// A provisioner may run Terraform, whose words are then within those of the one that runs it.
+func TestApplyThatQuotesALock(t *testing.T) {
+	t.Parallel()
+	for name, quoted := range map[string]string{
+		"lock":  `Error: Error acquiring the state lock\n\nLock Info:\n  ID: 7f3c\n`,
+		"stale": `Error: Saved plan is stale\n`,
+	} {
+		dir := module(t, "said", strings.ReplaceAll(quoted, `\n`, "\n"), "main.tf", `
+resource "terraform_data" "it" {
+  provisioner "local-exec" {
+    command = "cat said; exit 1"
+  }
+}
+`)
+		d, file := ready(t, options(t, dir))
+		a, err := d.Apply(t.Context(), file, nil)
+		var locked *terraform.LockedError
+		var stale *terraform.StalePlanError
+		if err == nil || errors.As(err, &locked) || errors.As(err, &stale) || !a.Started || len(a.Begun) != 1 {
+			t.Errorf("%s: got %+v, %#v, want an apply that was started and failed", name, a, err)
+		}
 	}
 }
 
@@ -273,7 +311,7 @@ func TestInterruptApply(t *testing.T) {
 	}()
 	a, err := d.Apply(ctx, file, nil)
 	var stopped *terraform.Interrupted
-	if !errors.As(err, &stopped) || stopped.Killed || !stopped.Started || stopped.Command != "apply" || !errors.Is(err, context.Cause(ctx)) {
+	if !errors.As(err, &stopped) || stopped.Killed || !stopped.Started || !a.Started || stopped.Command != "apply" || !errors.Is(err, context.Cause(ctx)) {
 		t.Fatalf("got %#v, want an Interrupted that ended by itself", err)
 	}
 	if a.After.Serial == 0 || strings.Join(a.Done, " ") != "terraform_data.first" {
@@ -290,7 +328,7 @@ func TestInterruptApply(t *testing.T) {
 			t.Errorf("afterwards: lock %s, state %s, want no lock and the first resource", s.lock, s.state)
 		}
 	})
-	if _, err := d.Apply(ctx, file, nil); !errors.As(err, &stopped) || stopped.Started {
+	if a, err := d.Apply(ctx, file, nil); !errors.As(err, &stopped) || stopped.Started || a.Started {
 		t.Errorf("apply with a cancelled context: got %v, want that it was not started", err)
 	}
 }
@@ -383,8 +421,8 @@ func TestApplyOutlivesPlumbline(t *testing.T) {
 	_ = plumbline.Wait()
 
 	var busy *terraform.BusyError
-	_, err = d.Apply(t.Context(), file, nil)
-	if !errors.As(err, &busy) || busy.PID == 0 {
+	a, err := d.Apply(t.Context(), file, nil)
+	if !errors.As(err, &busy) || busy.PID == 0 || a.Started {
 		t.Fatalf("apply while Terraform still runs: got %v, want a BusyError", err)
 	}
 	if _, err := d.Plan(t.Context(), terraform.PlanOptions{Out: filepath.Join(t.TempDir(), "plan")}); !errors.As(err, &busy) {
@@ -533,8 +571,8 @@ func TestPlanState(t *testing.T) {
 		if _, err := terraform.PlanState(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), "not a plan file, or is truncated") {
 			t.Errorf("%s: got %v", name, err)
 		}
-		if _, err := d.Apply(t.Context(), filepath.Join(dir, name), nil); err == nil {
-			t.Errorf("%s was applied", name)
+		if a, err := d.Apply(t.Context(), filepath.Join(dir, name), nil); err == nil || a.Started {
+			t.Errorf("%s was applied: %+v", name, a)
 		}
 	}
 	if _, err := terraform.PlanState(filepath.Join(dir, "missing")); !errors.Is(err, os.ErrNotExist) {

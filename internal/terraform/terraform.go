@@ -185,7 +185,6 @@ func lazyCollection(env []string) []string {
 
 // failed turns the error of a command into one for the caller, from what the command printed.
 func (d *Dir) failed(ctx context.Context, command string, err error, stderr, stdout string) error {
-	engine := d.opts.Binary.Engine
 	var s *stopped
 	switch {
 	case errors.As(err, &s):
@@ -200,13 +199,27 @@ func (d *Dir) failed(ctx context.Context, command string, err error, stderr, std
 		}
 		return d.interrupted(command, s)
 	}
+	if err := turnedDown(stderr, d.secrets); err != nil {
+		return err
+	}
+	return d.ended(command, err, stderr, stdout)
+}
+
+// turnedDown is what Terraform says before it does anything: a *LockedError, a *StalePlanError or nil.
+func turnedDown(stderr string, secrets []string) error {
 	if locked := lockHeld(stderr); locked != nil {
 		return locked
 	}
-	text := explain(stderr, stdout, d.secrets)
 	if hasTitle(stderr, "Error: Saved plan is stale") {
-		return &StalePlanError{Text: text}
+		return &StalePlanError{Text: explain(stderr, "", secrets)}
 	}
+	return nil
+}
+
+// ended is the error of a command that was not stopped and not turned down.
+func (d *Dir) ended(command string, err error, stderr, stdout string) error {
+	engine := d.opts.Binary.Engine
+	text := explain(stderr, stdout, d.secrets)
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {

@@ -161,7 +161,7 @@ func TestLife(t *testing.T) {
 	if got := strings.Join(a.Done, " "); got != "terraform_data.one terraform_data.two" || len(a.Begun) != 0 {
 		t.Errorf("apply: got done %q, begun %q", got, a.Begun)
 	}
-	if a.After.Lineage == "" || a.After.Serial == 0 || a.After != state(t, d) || a.ErroredState != "" {
+	if a.After.Lineage == "" || a.After.Serial == 0 || a.After != state(t, d) || a.ErroredState != "" || !a.Started {
 		t.Errorf("apply: got %+v, want the state that is there now: %+v", a, state(t, d))
 	}
 	if !strings.Contains(output.String(), "Apply complete! Resources: 2 added") {
@@ -177,7 +177,7 @@ func TestLife(t *testing.T) {
 	}
 
 	var stale *terraform.StalePlanError
-	if _, err := d.Apply(t.Context(), file, nil); !errors.As(err, &stale) || !strings.Contains(stale.Text, "Saved plan is stale") {
+	if a, err := d.Apply(t.Context(), file, nil); !errors.As(err, &stale) || a.Started || !strings.Contains(stale.Text, "Saved plan is stale") {
 		t.Errorf("apply of the first plan again: got %v, want a StalePlanError with Terraform's words", err)
 	}
 	if got, err := os.ReadFile(filepath.Join(dir, ".terraform/environment")); err != nil || string(got) != "users-own" {
