@@ -112,6 +112,7 @@ type discovery struct {
 	repo   *repository
 	set    *Set
 	taken  map[string]bool // directories that plumbline.yaml has entries for
+	called map[string]caller
 	fatal  []Problem
 }
 
@@ -164,7 +165,7 @@ func (d *discovery) roots() {
 			chosen[path.Clean(e.Dir)] = e.Engine
 		}
 	}
-	called := d.repo.calledDirs(func(dir string) string {
+	d.called = d.repo.calledDirs(func(dir string) string {
 		if engine := chosen[dir]; engine != "" {
 			return engine
 		}
@@ -176,9 +177,10 @@ func (d *discovery) roots() {
 	if enabled := d.config.Defaults.Enabled; enabled != nil && !*enabled {
 		return
 	}
+	isCalled := func(dir string) bool { _, ok := d.called[dir]; return ok }
 	var dirs []string
 	for dir := range d.repo.dirs {
-		if !called[dir] && !d.taken[dir] && !isHidden(dir) && d.repo.hasConfig(dir) && !d.isIgnored(dir) {
+		if !isCalled(dir) && !d.taken[dir] && !isHidden(dir) && d.repo.hasConfig(dir) && !d.isIgnored(dir) {
 			dirs = append(dirs, dir)
 		}
 	}

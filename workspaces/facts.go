@@ -44,6 +44,9 @@ type fileFacts struct {
 	calls    []call
 	reads    []read
 	broken   *syntaxError
+	// guesses are the local module sources that stand in the text of a broken
+	// file, whether or not they are among calls.
+	guesses []string
 }
 
 // call is one module block.
@@ -222,6 +225,7 @@ func appendRecord(b []byte, r *record) []byte {
 		})
 		if f.broken != nil {
 			b = appendString(binary.AppendUvarint(b, uint64(f.broken.line)), f.broken.text)
+			b = appendList(b, f.guesses, appendString)
 		}
 		return b
 	})
@@ -268,6 +272,7 @@ func readRecord(data string) (*record, error) {
 			})
 			if flags&2 != 0 {
 				f.broken = &syntaxError{line: int(d.num()), text: d.str()}
+				f.guesses = readList(d, (*decoder).str)
 			}
 			return f
 		}),

@@ -343,25 +343,35 @@ func (repo *repository) engineFor(dir, chosen string) string {
 	return engineDefault
 }
 
+// caller is the first that is known to call a directory as a module.
+type caller struct {
+	dir     string
+	test    bool // a test runs it; dir is "" then
+	guessed bool // the text of a broken file seems to
+}
+
 // calledDirs are the directories that another one calls as a module, or that a
 // test of the module above them runs. The call that closes a circle of modules
 // does not count, so that the circle keeps a beginning; it is a problem, told
 // under each engine's view of the files.
-func (repo *repository) calledDirs(engine func(dir string) string) map[string]bool {
-	type caller struct {
+//
+// A broken file calls what its text seems to call, unless that calls the file's
+// directory in its turn.
+func (repo *repository) calledDirs(engine func(dir string) string) map[string]caller {
+	type vertex struct {
 		dir   string
 		view  *view
 		calls []int // indices of callers, in step with at; nil when it calls none
 		at    []int // indices of the calls in the view
 	}
-	var callers []caller
+	var callers []vertex
 	index := make(map[string]int, len(repo.dirs))
 	for dir := range repo.dirs {
 		if repo.hasConfig(dir) {
-			callers = append(callers, caller{dir: dir})
+			callers = append(callers, vertex{dir: dir})
 		}
 	}
-	slices.SortFunc(callers, func(a, b caller) int { return strings.Compare(a.dir, b.dir) })
+	slices.SortFunc(callers, func(a, b vertex) int { return strings.Compare(a.dir, b.dir) })
 	for i, c := range callers {
 		index[c.dir] = i
 	}
@@ -392,7 +402,12 @@ func (repo *repository) calledDirs(engine func(dir string) string) map[string]bo
 		closed
 	)
 	state := make([]byte, len(callers))
-	kept := map[string]bool{}
+	kept := map[string]caller{}
+	keep := func(to string, by caller) {
+		if _, ok := kept[to]; !ok {
+			kept[to] = by
+		}
+	}
 	var stack []int
 	var visit func(i int)
 	visit = func(i int) {
@@ -407,7 +422,7 @@ func (repo *repository) calledDirs(engine func(dir string) string) map[string]bo
 				repo.tell(circleProblem(callers[i].dir, callers[i].view.calls[callers[i].at[n]], append(circle, callers[to].dir)))
 				continue
 			}
-			kept[callers[to].dir] = true
+			keep(callers[to].dir, caller{dir: callers[i].dir})
 			if state[to] == unseen {
 				visit(to)
 			}
@@ -423,6 +438,32 @@ func (repo *repository) calledDirs(engine func(dir string) string) map[string]bo
 		}
 	}
 
+	// Guesses come last and give way, so that a comment in a broken module
+	// cannot undo the root module that calls it.
+	var reaches func(from, to int, seen map[int]bool) bool
+	reaches = func(from, to int, seen map[int]bool) bool {
+		if from == to {
+			return true
+		}
+		seen[from] = true
+		return slices.ContainsFunc(callers[from].calls, func(next int) bool { return !seen[next] && reaches(next, to, seen) })
+	}
+	for i := range callers {
+		c := &callers[i]
+		if c.view == nil || !c.view.broken {
+			continue
+		}
+		for _, f := range c.view.files {
+			for _, source := range f.facts.guesses {
+				to, _, err := repo.resolve(joinLocal(c.dir, source))
+				if j, ok := index[to]; err == nil && ok && !reaches(j, i, map[int]bool{}) {
+					c.calls = append(c.calls, j)
+					keep(to, caller{dir: c.dir, guessed: true})
+				}
+			}
+		}
+	}
+
 	for dir, rec := range repo.dirs {
 		for _, source := range rec.tested {
 			for _, module := range []string{dir, path.Dir(dir)} {
@@ -431,7 +472,7 @@ func (repo *repository) calledDirs(engine func(dir string) string) map[string]bo
 				}
 				to := joinLocal(module, source)
 				if to != module && within(to, module) {
-					kept[to] = true
+					keep(to, caller{test: true})
 				}
 			}
 		}

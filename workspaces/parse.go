@@ -1,8 +1,10 @@
 package workspaces
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -16,13 +18,45 @@ import (
 // as HCL yields what could be made of it and its first mistake.
 func parseFacts(name string, data []byte) fileFacts {
 	if configKind(name) == jsonConfig {
-		return parseJSONFile(name, data)
+		facts := parseJSONFile(name, data)
+		facts.guess(data)
+		return facts
 	}
 	if facts, ok := scanFile(data); ok {
 		facts.name = name
 		return facts
 	}
-	return parseFile(name, data)
+	facts := parseFile(name, data)
+	facts.guess(data)
+	return facts
+}
+
+// guess looks for local module sources in the text of a file that is broken.
+// After its first mistake the parser passes over blocks; were their calls lost,
+// the modules would be taken for root modules, and be applied.
+func (f *fileFacts) guess(data []byte) {
+	if f.broken != nil {
+		f.guesses = guessSources(data)
+	}
+}
+
+// sourceText is what a local module source looks like in either syntax, even
+// with a conflict marker in front of the string and without its closing quote.
+var sourceText = regexp.MustCompile(`\bsource"?\s*[:=]\s*(?:[<|=>]{7}[^\n]*\s*)*\(?\s*"(\.\.?(?:[/\\][^"\r\n]*)?)["\r\n]`)
+
+// guessSources are the local module sources in a text, each once, in comments
+// too: better a root module too few for as long as the file is broken.
+func guessSources(data []byte) []string {
+	// A file in UTF-16 is ASCII with zeros in between.
+	data = append(bytes.ReplaceAll(data, []byte{0}, nil), '\n')
+	var sources []string
+	for _, m := range sourceText.FindAllSubmatch(data, -1) {
+		source := strings.TrimSpace(strings.ReplaceAll(string(m[1]), `\/`, "/"))
+		if !slices.Contains(sources, source) {
+			sources = append(sources, source)
+		}
+	}
+	return sources
 }
 
 // parseFile is parseFacts for native syntax, with the full parser.
@@ -218,10 +252,13 @@ func jsonTemplates(tree any, list []hclsyntax.Expression) []hclsyntax.Expression
 }
 
 // parseTestFile lists the sources of the modules that a test file's run blocks
-// run instead of the directory's own. A broken test file has none: it stops
-// "terraform test", not a plan.
+// run instead of the directory's own. That a test file is broken is no problem,
+// for it stops "terraform test" and no plan; what it runs is guessed then.
 func parseTestFile(name string, data []byte) []string {
-	file, _ := parseSyntax(name, data)
+	file, diags := parseSyntax(name, data)
+	if diags.HasErrors() {
+		return guessSources(data)
+	}
 	body, ok := file.Body.(*hclsyntax.Body)
 	if !ok {
 		return nil

@@ -335,9 +335,11 @@ func (r *reader) do(t *parseTask) {
 // readConfig is parseFacts for files of reasonable size.
 func readConfig(name string, data []byte) fileFacts {
 	if len(data) > maxConfigSize {
-		return fileFacts{name: name, broken: &syntaxError{
+		facts := fileFacts{name: name, broken: &syntaxError{
 			text: fmt.Sprintf("the file has %d MB, which is more than plumbline reads", len(data)>>20),
 		}}
+		facts.guess(data)
+		return facts
 	}
 	return parseFacts(name, data)
 }
