@@ -157,7 +157,7 @@ func (r *Runner) inSync(ctx context.Context, reviewed, current planstore.Plan) R
 func (r *Runner) applyFile(ctx context.Context, s *site, receipt planstore.Plan, path string) Result {
 	r.observe(s.workspace, PhaseApply)
 	res := Result{Status: Applied, Receipt: receipt}
-	done, err := s.dir.Apply(ctx, path, nil)
+	done, err := s.dir.Apply(ctx, path)
 	var stale *terraform.StalePlanError
 	var locked *terraform.LockedError
 	var missing *terraform.MissingError

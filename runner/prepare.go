@@ -72,7 +72,10 @@ func (r *Runner) prepare(ctx context.Context, w *workspaces.Workspace) (*site, e
 	notes := init.Warnings
 	// Init fails while an apply still runs whose Plumbline died; one that has
 	// ended since is told once.
-	left, err := dir.Abandoned(true)
+	left, err := dir.Abandoned()
+	if err == nil {
+		err = dir.ForgetAbandoned(left)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -53,9 +53,8 @@ const (
 	interruptGap = time.Second
 )
 
-// Apply applies a plan file and waits until Terraform has ended, however long that takes. What Terraform prints goes to
-// output as it comes, if output is not nil; it is not masked. Applied is filled in as far as possible also when there
-// is an error.
+// Apply applies a plan file and waits until Terraform has ended, however long that takes. Applied is filled in as far as
+// possible also when there is an error.
 //
 // When ctx is cancelled, Terraform is interrupted once: it lets running operations end, saves the state and gives the
 // lock back. When then [Options.Hurry] is closed too, it is interrupted a second time and gives up at once. The error
@@ -68,7 +67,7 @@ const (
 //
 // Other errors: *LockedError, *StalePlanError and *MissingError, after which nothing was applied. [Applied.Started] tells
 // for every error whether anything may have been.
-func (d *Dir) Apply(ctx context.Context, planFile string, output io.Writer) (Applied, error) {
+func (d *Dir) Apply(ctx context.Context, planFile string) (Applied, error) {
 	before, err := PlanState(planFile)
 	if err != nil {
 		return Applied{}, err
@@ -90,8 +89,7 @@ func (d *Dir) Apply(ctx context.Context, planFile string, output io.Writer) (App
 		return a, d.gaveUp(ctx, "apply", err)
 	}
 	defer unlockApply()
-	errored := filepath.Join(d.opts.Dir, erroredName)
-	if _, err := os.Lstat(errored); err == nil {
+	if errored := d.ErroredState(); errored != "" {
 		return a, fmt.Errorf("%s holds changes that an earlier apply could not save, and another failure would overwrite it: "+
 			"bring it into the state (terraform state push %s), or move it away", errored, erroredName)
 	}
@@ -99,14 +97,12 @@ func (d *Dir) Apply(ctx context.Context, planFile string, output io.Writer) (App
 		return a, d.gaveUp(ctx, "apply", ctx.Err())
 	}
 
-	end, err := d.runApply(ctx, planFile, output)
+	end, err := d.runApply(ctx, planFile)
 	if err != nil {
 		return a, err
 	}
 	a.Started, a.Done, a.Begun = true, end.done, end.begun
-	if _, err := os.Lstat(errored); err == nil {
-		a.ErroredState = errored
-	}
+	a.ErroredState = d.ErroredState()
 	// The context may be cancelled; what is the case must be known all the same.
 	readCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
@@ -129,17 +125,28 @@ func (d *Dir) Apply(ctx context.Context, planFile string, output io.Writer) (App
 	return a, fmt.Errorf("%w\n\n%s", d.ended("apply", end.err, end.stderr, end.stdout), d.account(end, a, stateErr))
 }
 
+// ErroredState returns the path of an errored.tfstate that lies in the root module now, "" when there is none. Until it
+// is pushed and removed Apply refuses. Whoever ran Terraform here may have left it, and when several workspaces share
+// the root module, it may be of any of them.
+func (d *Dir) ErroredState() string {
+	path := filepath.Join(d.opts.Dir, erroredName)
+	if _, err := os.Lstat(path); err != nil {
+		return ""
+	}
+	return path
+}
+
 // interruptedApply accounts for an apply that was told to stop.
 func (d *Dir) interruptedApply(end applyEnd, a Applied, stateErr error) *Interrupted {
 	e := &Interrupted{Command: "apply", Started: true, Killed: end.stopped.killed, Cause: end.stopped.cause}
 	engine := d.opts.Binary.Engine
 	switch {
 	case end.stopped.killed:
-		e.Text = fmt.Sprintf("%s apply in %s was interrupted twice, did not end within %s and was killed.", engine, d.opts.Dir, hurryPatience)
+		e.Text = fmt.Sprintf("%s apply was interrupted twice, did not end within %s and was killed.", engine, hurryPatience)
 	case end.hurried:
-		e.Text = fmt.Sprintf("%s apply in %s was interrupted twice and gave up at once.", engine, d.opts.Dir)
+		e.Text = fmt.Sprintf("%s apply was interrupted twice and gave up at once.", engine)
 	default:
-		e.Text = fmt.Sprintf("%s apply in %s was interrupted and ended in good order.", engine, d.opts.Dir)
+		e.Text = fmt.Sprintf("%s apply was interrupted and ended in good order.", engine)
 	}
 	e.Text += "\n" + d.account(end, a, stateErr)
 	if text := explain(end.stderr, "", d.secrets); end.stderr != "" {
@@ -151,16 +158,23 @@ func (d *Dir) interruptedApply(end applyEnd, a Applied, stateErr error) *Interru
 // account says what state things are in after an apply that did not succeed.
 func (d *Dir) account(end applyEnd, a Applied, stateErr error) string {
 	var say []string
-	switch n := len(a.Done); n {
-	case 0:
+	done, begun, halfway := sortOut(a.Done, a.Begun)
+	switch n := len(done); {
+	case n == 1:
+		say = append(say, "One change was finished: "+done[0]+".")
+	case n > 1:
+		say = append(say, fmt.Sprintf("%d changes were finished: %s.", n, listing(done)))
+	case len(halfway) == 0:
 		say = append(say, "No change was finished.")
-	case 1:
-		say = append(say, "One change was finished: "+a.Done[0]+".")
-	default:
-		say = append(say, fmt.Sprintf("%d changes were finished: %s.", n, listing(a.Done)))
 	}
-	if len(a.Begun) > 0 {
-		say = append(say, "Begun and not finished: "+listing(a.Begun)+".")
+	switch n := len(halfway); {
+	case n == 1:
+		say = append(say, halfway[0]+" was destroyed; its creation was begun and not finished.")
+	case n > 1:
+		say = append(say, fmt.Sprintf("%d were destroyed, and their creation was begun and not finished: %s.", n, listing(halfway)))
+	}
+	if len(begun) > 0 {
+		say = append(say, "Begun and not finished: "+listing(begun)+".")
 	}
 	switch {
 	case a.ErroredState != "":
@@ -188,6 +202,24 @@ func (d *Dir) account(end applyEnd, a Applied, stateErr error) string {
 		say = append(say, "A state lock may remain. The next run then names its id, for terraform force-unlock.")
 	}
 	return strings.Join(say, "\n")
+}
+
+// sortOut takes out of done and begun what is in both: half of a replacement. Terraform says "destroyed" and "creating"
+// of the same address then; where it creates first, it names the object that goes otherwise ("deposed").
+func sortOut(allDone, allBegun []string) (done, begun, halfway []string) {
+	for _, address := range allBegun {
+		if slices.Contains(allDone, address) {
+			halfway = append(halfway, address)
+		} else {
+			begun = append(begun, address)
+		}
+	}
+	for _, address := range allDone {
+		if !slices.Contains(halfway, address) {
+			done = append(done, address)
+		}
+	}
+	return done, begun, halfway
 }
 
 // listing names addresses, but no more than people read.
@@ -227,7 +259,7 @@ type applyEnd struct {
 }
 
 // runApply runs terraform apply. Its own error means that nothing was started.
-func (d *Dir) runApply(ctx context.Context, planFile string, output io.Writer) (end applyEnd, err error) {
+func (d *Dir) runApply(ctx context.Context, planFile string) (end applyEnd, err error) {
 	stdout, err := os.OpenFile(d.data(applyName, "stdout"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return end, fmt.Errorf("prepare apply: %w", err)
@@ -255,13 +287,6 @@ func (d *Dir) runApply(ctx context.Context, planFile string, output io.Writer) (
 	if err := d.writeApplyRecord(record); err != nil {
 		d.log().Warn("running apply not recorded", "dir", d.opts.Dir, "error", err)
 	}
-	following := make(chan struct{})
-	followed := make(chan struct{})
-	go func() {
-		defer close(followed)
-		follow(d.data(applyName, "stdout"), output, following)
-	}()
-
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	cancelled := ctx.Done()
@@ -293,13 +318,8 @@ wait:
 	if killedFromOutside(end.err) {
 		killGroup(cmd.Process.Pid) // Its providers have lost their master.
 	}
-	close(following)
-	<-followed
 	end.stdout, end.stderr = head(d.data(applyName, "stdout")), head(d.data(applyName, "stderr"))
 	end.done, end.begun = progress(d.data(applyName, "stdout"))
-	if output != nil && end.stderr != "" {
-		_, _ = io.WriteString(output, end.stderr)
-	}
 	d.forgetApply()
 	return end, nil
 }
@@ -335,18 +355,47 @@ type Abandoned struct {
 	Done, Begun []string
 	// Errors is what Terraform reported as errors, masked; empty when none, or not yet.
 	Errors string
+	// ErroredState is the path of the errored.tfstate that lies in the root module; empty while Running and when there
+	// is none. As with [Applied], the file holds the only record of what was done.
+	ErroredState string
 	// Completed is true when Terraform said that the apply is complete.
 	Completed bool
 }
 
 // Abandoned returns the apply that an earlier Plumbline left running in this data directory, also after Terraform has
-// ended; nil when there is none. With forget, one that has ended is forgotten.
-func (d *Dir) Abandoned(forget bool) (*Abandoned, error) {
+// ended; nil when there is none. It is returned again until it is forgotten; see [Dir.ForgetAbandoned].
+func (d *Dir) Abandoned() (*Abandoned, error) {
 	unlock, held, err := d.tryApplyLock()
 	if err != nil || held {
 		return nil, err // With the lock held, the Plumbline that started it lives.
 	}
 	defer unlock()
+	return d.abandoned()
+}
+
+// ForgetAbandoned forgets what [Dir.Abandoned] has returned, once people were told. An apply that still runs, or another
+// one than this, is not forgotten; nil is nothing to forget.
+func (d *Dir) ForgetAbandoned(told *Abandoned) error {
+	if told == nil {
+		return nil
+	}
+	unlock, held, err := d.tryApplyLock()
+	if err != nil || held {
+		return err
+	}
+	defer unlock()
+	a, err := d.abandoned()
+	if err != nil {
+		return err
+	}
+	if a != nil && !a.Running && a.PID == told.PID && a.Began.Equal(told.Began) {
+		d.forgetApply()
+	}
+	return nil
+}
+
+// abandoned reads the record, with the lock held.
+func (d *Dir) abandoned() (*Abandoned, error) {
 	data, err := os.ReadFile(d.data(applyName, "record.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -364,9 +413,9 @@ func (d *Dir) Abandoned(forget bool) (*Abandoned, error) {
 	if stderr := head(d.data(applyName, "stderr")); stderr != "" {
 		a.Errors = explain(stderr, "", d.secrets)
 	}
-	a.Completed = !a.Running && a.Errors == "" && completed(stdout)
-	if forget && !a.Running {
-		d.forgetApply()
+	if !a.Running {
+		a.ErroredState = d.ErroredState()
+		a.Completed = a.Errors == "" && completed(stdout)
 	}
 	return a, nil
 }
@@ -376,7 +425,7 @@ func (d *Dir) busy() error {
 	if !exists(d.data(applyName, "record.json")) {
 		return nil // The usual case, at the price of one look.
 	}
-	a, err := d.Abandoned(false)
+	a, err := d.Abandoned()
 	if err != nil {
 		return err
 	}
@@ -400,33 +449,6 @@ func (d *Dir) tryApplyLock() (unlock func(), held bool, err error) {
 		return nil, true, nil
 	}
 	return func() { f.Close() }, false, nil
-}
-
-// followInterval is how often the output of a running apply is looked at.
-const followInterval = 50 * time.Millisecond
-
-// follow copies what is appended to a file until stop is closed, and then the rest. It ends when w fails.
-func follow(path string, w io.Writer, stop <-chan struct{}) {
-	if w == nil {
-		return
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	tick := time.NewTicker(followInterval)
-	defer tick.Stop()
-	for last := false; ; {
-		if _, err := io.Copy(w, f); err != nil || last {
-			return
-		}
-		select {
-		case <-stop:
-			last = true
-		case <-tick.C:
-		}
-	}
 }
 
 // head returns the beginning of a file, "" when it cannot be read.

@@ -114,7 +114,7 @@ func TestStateBehindABackend(t *testing.T) {
 	if got := state(t, d); got != (terraform.StateID{}) {
 		t.Errorf("before the first apply: got %+v, want none", got)
 	}
-	a, err := d.Apply(t.Context(), file, nil)
+	a, err := d.Apply(t.Context(), file)
 	if err != nil || a.After.Serial == 0 || a.After != state(t, d) {
 		t.Errorf("got %+v, %v, want the state that is there now: %+v", a, err, state(t, d))
 	}
@@ -131,25 +131,19 @@ func TestStateLocked(t *testing.T) {
 	s.set(func() {
 		s.lock = []byte(`{"ID":"b1946ac9","Operation":"OperationTypeApply","Who":"ada@engine","Version":"1.11.4","Created":"2026-01-02T03:04:05Z","Path":"x"}`)
 	})
-	check := func(err error) {
-		t.Helper()
-		var locked *terraform.LockedError
-		// Terraform's http backend shows the lock that it could not take, not the one that is held; only the id is known.
-		if !errors.As(err, &locked) || *locked != (terraform.LockedError{ID: "b1946ac9"}) {
-			t.Fatalf("got %#v (%v), want a LockedError with the id", err, err)
-		}
-		if !strings.Contains(err.Error(), "terraform force-unlock b1946ac9") {
-			t.Errorf("got %q, want what to do", err)
-		}
+	a, err := d.Apply(t.Context(), file)
+	var locked *terraform.LockedError
+	// Terraform's http backend shows the lock that it could not take, not the one that is held; only the id is known.
+	if !errors.As(err, &locked) || *locked != (terraform.LockedError{ID: "b1946ac9"}) {
+		t.Fatalf("got %#v (%v), want a LockedError with the id", err, err)
 	}
-	a, err := d.Apply(t.Context(), file, nil)
-	check(err)
+	if !strings.Contains(err.Error(), "terraform force-unlock b1946ac9") {
+		t.Errorf("got %q, want what to do", err)
+	}
 	if a.Started {
 		t.Errorf("apply of a locked state: got %+v, want Started false", a)
 	}
-	_, err = d.Plan(t.Context(), terraform.PlanOptions{Out: filepath.Join(t.TempDir(), "plan"), Lock: true})
-	check(err)
-	// Without the lock planning is free.
+	// Planning takes no lock.
 	plan(t, d)
 }
 
@@ -161,13 +155,13 @@ func TestStateLockedByAnotherApply(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() {
-		_, err := d.Apply(ctx, file, nil)
+		_, err := d.Apply(ctx, file)
 		ended <- err
 	}()
 	waitFor(t, started)
 	o.DataDir += "2" // Another machine, or somebody by hand.
 	other := open(t, o)
-	_, err := other.Apply(t.Context(), file, nil)
+	_, err := other.Apply(t.Context(), file)
 	var locked *terraform.LockedError
 	if !errors.As(err, &locked) || locked.ID == "" || locked.Operation != "OperationTypeApply" || locked.Path != "terraform.tfstate" || !strings.Contains(locked.Who, "@") {
 		t.Errorf("got %#v (%v), want a LockedError with its holder", err, err)
@@ -176,7 +170,7 @@ func TestStateLockedByAnotherApply(t *testing.T) {
 	short, cancelShort := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancelShort()
 	var stopped *terraform.Interrupted
-	if a, err := d.Apply(short, file, nil); !errors.As(err, &stopped) || stopped.Started || a.Started {
+	if a, err := d.Apply(short, file); !errors.As(err, &stopped) || stopped.Started || a.Started {
 		t.Errorf("second apply with the same data directory: got %v, want one that was not started", err)
 	}
 	cancel()
@@ -191,7 +185,7 @@ func TestStateThatCannotBeSaved(t *testing.T) {
 	dir := module(t, "main.tf", s.backend()+"resource \"terraform_data\" \"it\" {}\n")
 	d, file := ready(t, options(t, dir))
 	s.set(func() { s.refuse = true })
-	a, err := d.Apply(t.Context(), file, nil)
+	a, err := d.Apply(t.Context(), file)
 	want := filepath.Join(dir, "errored.tfstate")
 	if err == nil || !a.Started || a.ErroredState != want || len(a.Done) != 1 || a.After != (terraform.StateID{}) {
 		t.Fatalf("got %+v, %v, want an error and the path of errored.tfstate", a, err)
@@ -207,13 +201,13 @@ func TestStateThatCannotBeSaved(t *testing.T) {
 	}
 	// It would be overwritten.
 	s.set(func() { s.refuse = false })
-	if a, err := d.Apply(t.Context(), file, nil); err == nil || a.Started || !strings.Contains(err.Error(), "an earlier apply could not save") {
+	if a, err := d.Apply(t.Context(), file); err == nil || a.Started || !strings.Contains(err.Error(), "an earlier apply could not save") {
 		t.Errorf("with errored.tfstate in place: got %v, want a refusal", err)
 	}
 	if err := os.Remove(want); err != nil {
 		t.Fatal(err)
 	}
-	if a, err := d.Apply(t.Context(), file, nil); err != nil || a.ErroredState != "" {
+	if a, err := d.Apply(t.Context(), file); err != nil || a.ErroredState != "" {
 		t.Errorf("with errored.tfstate out of the way: got %+v, %v", a, err)
 	}
 }
@@ -230,8 +224,7 @@ resource "terraform_data" "second" {
   }
 }
 `)))
-	var output bytes.Buffer
-	a, err := d.Apply(t.Context(), file, &output)
+	a, err := d.Apply(t.Context(), file)
 	if err == nil || !a.Started || strings.Join(a.Done, " ") != "terraform_data.first" || strings.Join(a.Begun, " ") != "terraform_data.second" || a.After.Serial == 0 {
 		t.Fatalf("got %+v, %v, want one done and one begun", a, err)
 	}
@@ -241,9 +234,6 @@ resource "terraform_data" "second" {
 			t.Errorf("want %q in:\n%v", say, err)
 		}
 	}
-	if !strings.Contains(output.String(), "Error: local-exec provisioner error") {
-		t.Errorf("the output ends without the error:\n%s", output.String())
-	}
 }
 
 func TestApplyWithoutItsBinary(t *testing.T) {
@@ -252,7 +242,7 @@ func TestApplyWithoutItsBinary(t *testing.T) {
 	_, file := ready(t, o)
 	o.Binary.Path = filepath.Join(t.TempDir(), "terraform")
 	var missing *terraform.MissingError
-	if a, err := open(t, o).Apply(t.Context(), file, nil); !errors.As(err, &missing) || a.Started {
+	if a, err := open(t, o).Apply(t.Context(), file); !errors.As(err, &missing) || a.Started {
 		t.Errorf("got %+v, %v, want a MissingError and Started false", a, err)
 	}
 }
@@ -272,7 +262,7 @@ resource "terraform_data" "it" {
 }
 `)
 		d, file := ready(t, options(t, dir))
-		a, err := d.Apply(t.Context(), file, nil)
+		a, err := d.Apply(t.Context(), file)
 		var locked *terraform.LockedError
 		var stale *terraform.StalePlanError
 		if err == nil || errors.As(err, &locked) || errors.As(err, &stale) || !a.Started || len(a.Begun) != 1 {
@@ -309,7 +299,7 @@ func TestInterruptApply(t *testing.T) {
 		waitFor(t, started)
 		cancel(errors.New("somebody pressed Ctrl-C"))
 	}()
-	a, err := d.Apply(ctx, file, nil)
+	a, err := d.Apply(ctx, file)
 	var stopped *terraform.Interrupted
 	if !errors.As(err, &stopped) || stopped.Killed || !stopped.Started || !a.Started || stopped.Command != "apply" || !errors.Is(err, context.Cause(ctx)) {
 		t.Fatalf("got %#v, want an Interrupted that ended by itself", err)
@@ -328,8 +318,41 @@ func TestInterruptApply(t *testing.T) {
 			t.Errorf("afterwards: lock %s, state %s, want no lock and the first resource", s.lock, s.state)
 		}
 	})
-	if a, err := d.Apply(ctx, file, nil); !errors.As(err, &stopped) || stopped.Started || a.Started {
+	if a, err := d.Apply(ctx, file); !errors.As(err, &stopped) || stopped.Started || a.Started {
 		t.Errorf("apply with a cancelled context: got %v, want that it was not started", err)
+	}
+}
+
+func TestInterruptReplacement(t *testing.T) {
+	t.Parallel()
+	started := filepath.Join(t.TempDir(), "started")
+	config := func(version int, command string) string {
+		return fmt.Sprintf(`
+resource "terraform_data" "it" {
+  triggers_replace = [%d]
+  provisioner "local-exec" {
+    command = %q
+  }
+}
+`, version, command)
+	}
+	dir := module(t, "main.tf", config(1, "true"))
+	d, file := ready(t, options(t, dir))
+	if _, err := d.Apply(t.Context(), file); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "main.tf", config(2, "touch "+started+"; exec sleep 600"))
+	file, _ = plan(t, d)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		waitFor(t, started)
+		cancel()
+	}()
+	_, err := d.Apply(ctx, file)
+	const want = "terraform apply was interrupted and ended in good order.\n" +
+		"terraform_data.it was destroyed; its creation was begun and not finished.\nThe state was saved"
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want it to begin with\n%s", err, want)
 	}
 }
 
@@ -348,7 +371,7 @@ func TestInterruptApplyTwice(t *testing.T) {
 		close(hurry)
 	}()
 	t.Cleanup(func() { close(s.hang) })
-	a, err := d.Apply(ctx, file, nil)
+	a, err := d.Apply(ctx, file)
 	var stopped *terraform.Interrupted
 	if !errors.As(err, &stopped) || stopped.Killed {
 		t.Fatalf("got %v, want an Interrupted", err)
@@ -382,15 +405,13 @@ func applyRole() error {
 	}
 	ctx, cancel := contextWithLimit()
 	defer cancel()
-	_, err = d.Apply(ctx, j.Plan, os.Stdout)
+	_, err = d.Apply(ctx, j.Plan)
 	return err
 }
 
-func TestApplyOutlivesPlumbline(t *testing.T) {
-	t.Parallel()
-	started := filepath.Join(t.TempDir(), "started")
-	o := options(t, module(t, "main.tf", slowly(started, 2)))
-	d, file := ready(t, o)
+// applyAndDie applies a plan in a process of its own, which is killed when the file started has come up, after alive.
+func applyAndDie(t testing.TB, o terraform.Options, file, started string, alive func()) {
+	t.Helper()
 	in, err := json.Marshal(applyJob{Dir: o.Dir, DataDir: o.DataDir, Plan: file, Binary: o.Binary, Environ: o.Environ})
 	if err != nil {
 		t.Fatal(err)
@@ -402,42 +423,59 @@ func TestApplyOutlivesPlumbline(t *testing.T) {
 	plumbline := exec.Command(self)
 	plumbline.Env = append(os.Environ(), "PLUMBLINE_TEST_ROLE=apply")
 	plumbline.Stdin = bytes.NewReader(in)
-	// Whoever reads its output goes with it.
-	output, err := plumbline.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := plumbline.Start(); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, started)
-	if left, err := d.Abandoned(true); err != nil || left != nil {
-		t.Errorf("while plumbline lives: got %+v, %v, want nothing abandoned", left, err)
-	}
+	alive()
 	if err := plumbline.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	_ = output.Close()
 	_ = plumbline.Wait()
+}
+
+// abandoned waits until Terraform has ended.
+func abandoned(t testing.TB, d *terraform.Dir) *terraform.Abandoned {
+	t.Helper()
+	for {
+		left, err := d.Abandoned()
+		if err != nil || left == nil {
+			t.Fatalf("abandoned: got %+v, %v", left, err)
+		}
+		if !left.Running {
+			return left
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func TestApplyOutlivesPlumbline(t *testing.T) {
+	t.Parallel()
+	started := filepath.Join(t.TempDir(), "started")
+	o := options(t, module(t, "main.tf", slowly(started, 2)))
+	d, file := ready(t, o)
+	applyAndDie(t, o, file, started, func() {
+		if left, err := d.Abandoned(); err != nil || left != nil {
+			t.Errorf("while plumbline lives: got %+v, %v, want nothing abandoned", left, err)
+		}
+	})
 
 	var busy *terraform.BusyError
-	a, err := d.Apply(t.Context(), file, nil)
+	a, err := d.Apply(t.Context(), file)
 	if !errors.As(err, &busy) || busy.PID == 0 || a.Started {
 		t.Fatalf("apply while Terraform still runs: got %v, want a BusyError", err)
 	}
 	if _, err := d.Plan(t.Context(), terraform.PlanOptions{Out: filepath.Join(t.TempDir(), "plan")}); !errors.As(err, &busy) {
 		t.Errorf("plan while Terraform still runs: got %v, want a BusyError", err)
 	}
-	left, err := d.Abandoned(true)
-	if err != nil || left == nil || !left.Running || left.PID != busy.PID || left.PlanFile != file {
+	left, err := d.Abandoned()
+	if err != nil || left == nil || !left.Running || left.PID != busy.PID || left.PlanFile != file || left.ErroredState != "" {
 		t.Fatalf("abandoned: got %+v, %v, want a running one", left, err)
 	}
-	for left.Running {
-		time.Sleep(50 * time.Millisecond)
-		if left, err = d.Abandoned(false); err != nil || left == nil {
-			t.Fatalf("abandoned: got %+v, %v", left, err)
-		}
+	if err := d.ForgetAbandoned(left); err != nil {
+		t.Error(err)
 	}
+	left = abandoned(t, d) // While it ran it was not forgotten.
 	if want := "terraform_data.first terraform_data.slow terraform_data.last"; strings.Join(left.Done, " ") != want || !left.Completed || left.Errors != "" {
 		t.Errorf("abandoned: got %+v, want that it completed with %s", left, want)
 	}
@@ -447,11 +485,46 @@ func TestApplyOutlivesPlumbline(t *testing.T) {
 	if _, changes := plan(t, d); changes {
 		t.Error("a plan afterwards has changes")
 	}
-	if _, err := d.Abandoned(true); err != nil {
+	another := *left
+	another.Began = another.Began.Add(-time.Hour)
+	for _, told := range []*terraform.Abandoned{nil, &another} {
+		if err := d.ForgetAbandoned(told); err != nil {
+			t.Error(err)
+		}
+		if left, err := d.Abandoned(); err != nil || left == nil {
+			t.Errorf("after another one was forgotten: got %+v, %v", left, err)
+		}
+	}
+	if err := d.ForgetAbandoned(left); err != nil {
 		t.Error(err)
 	}
-	if left, err := d.Abandoned(false); err != nil || left != nil {
+	if left, err := d.Abandoned(); err != nil || left != nil {
 		t.Errorf("after it was forgotten: got %+v, %v", left, err)
+	}
+}
+
+func TestAbandonedApplyThatCannotSaveItsState(t *testing.T) {
+	t.Parallel()
+	s := serveState(t)
+	started := filepath.Join(t.TempDir(), "started")
+	o := options(t, module(t, "main.tf", s.backend()+slowly(started, 1)))
+	d, file := ready(t, o)
+	applyAndDie(t, o, file, started, func() {
+		if got := d.ErroredState(); got != "" {
+			t.Errorf("errored state before: got %q", got)
+		}
+		s.set(func() { s.refuse = true })
+	})
+	left := abandoned(t, d)
+	want := filepath.Join(o.Dir, "errored.tfstate")
+	if left.ErroredState != want || d.ErroredState() != want || left.Completed || !strings.Contains(left.Errors, "Failed to save state") {
+		t.Errorf("abandoned: got %+v and errored state %q, want %s", left, d.ErroredState(), want)
+	}
+	if err := os.Remove(want); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.ErroredState(); got != "" {
+		t.Errorf("errored state after it was removed: got %q", got)
 	}
 }
 
@@ -467,21 +540,21 @@ func faulty(t testing.TB, script string) terraform.Options {
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	out := func() terraform.PlanOptions {
-		return terraform.PlanOptions{Out: filepath.Join(t.TempDir(), "plan"), Output: io.Discard}
+		return terraform.PlanOptions{Out: filepath.Join(t.TempDir(), "plan")}
 	}
 	fails := func(o terraform.Options, say ...string) error {
 		t.Helper()
 		d := open(t, o)
 		_, err := d.Plan(t.Context(), out())
 		for _, s := range say {
-			if err == nil || !strings.Contains(err.Error(), s) || len(err.Error()) > 64<<10 {
+			if err == nil || !strings.Contains(err.Error(), s) || len(err.Error()) > 64<<10 || strings.Contains(err.Error(), o.Dir) {
 				t.Errorf("plan: got %v, want a short error that says %q", err, s)
 			}
 		}
 		_, _, err = d.Show(t.Context(), "plan")
 		for _, s := range say {
 			s = strings.ReplaceAll(s, "plan", "show")
-			if err == nil || !strings.Contains(err.Error(), s) || len(err.Error()) > 64<<10 {
+			if err == nil || !strings.Contains(err.Error(), s) || len(err.Error()) > 64<<10 || strings.Contains(err.Error(), o.Dir) {
 				t.Errorf("show: got %v, want a short error that says %q", err, s)
 			}
 		}
@@ -509,7 +582,7 @@ func TestFaults(t *testing.T) {
 	}
 	// Shows what is not a plan.
 	for _, garbage := range []string{"echo hello", "echo '{}'", "true"} {
-		if _, _, err := open(t, faulty(t, garbage)).Show(t.Context(), "plan"); err == nil || !strings.Contains(err.Error(), `shows of plan "plan"`) {
+		if _, _, err := open(t, faulty(t, garbage)).Show(t.Context(), "plan"); err == nil || !strings.Contains(err.Error(), "what terraform show printed") {
 			t.Errorf("show of %q: got %v", garbage, err)
 		}
 	}
@@ -548,7 +621,7 @@ func TestTerraformThatHangs(t *testing.T) {
 			cancel()
 		}()
 		var stopped *terraform.Interrupted
-		if err := call(ctx, d); !errors.As(err, &stopped) || !stopped.Killed || stopped.Command != command || !strings.Contains(err.Error(), "was killed") {
+		if err := call(ctx, d); !errors.As(err, &stopped) || !stopped.Killed || stopped.Command != command || !strings.Contains(err.Error(), command+" was interrupted") || !strings.Contains(err.Error(), "was killed") {
 			t.Errorf("%s: got %v, want an Interrupted that was killed", command, err)
 		}
 		if err := call(ctx, d); !errors.As(err, &stopped) || stopped.Started {
@@ -571,7 +644,7 @@ func TestPlanState(t *testing.T) {
 		if _, err := terraform.PlanState(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), "not a plan file, or is truncated") {
 			t.Errorf("%s: got %v", name, err)
 		}
-		if a, err := d.Apply(t.Context(), filepath.Join(dir, name), nil); err == nil || a.Started {
+		if a, err := d.Apply(t.Context(), filepath.Join(dir, name)); err == nil || a.Started {
 			t.Errorf("%s was applied: %+v", name, a)
 		}
 	}

@@ -62,7 +62,7 @@ resource "terraform_data" "many" {
 	if err := os.Remove(filepath.Join(dir, "more.tf")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Apply(t.Context(), again, nil); err != nil {
+	if _, err := d.Apply(t.Context(), again); err != nil {
 		t.Fatal(err)
 	}
 	after, _ := plan(t, d)

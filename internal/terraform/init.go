@@ -124,8 +124,8 @@ func (d *Dir) init(ctx context.Context, force bool) (Init, error) {
 		}
 	}
 	if after := d.backend(); before.Type != "" && before.Type != after.Type {
-		in.Warnings = append(in.Warnings, fmt.Sprintf("the state of %s is now kept in %s, it was in %s: plumbline does not move it; "+
-			"if nobody has (terraform init -migrate-state), the plan will want to create everything anew", d.opts.Dir, after, before))
+		in.Warnings = append(in.Warnings, fmt.Sprintf("the state is now kept in %s, it was in %s: plumbline does not move it; "+
+			"if nobody has (terraform init -migrate-state), the plan will want to create everything anew", after, before))
 	}
 	s, err := d.newStamp()
 	if err != nil {
@@ -174,8 +174,8 @@ func (d *Dir) runInit(ctx context.Context) error {
 	}
 	if err != nil {
 		if hasTitle(out, "input is disabled", "interactive input") {
-			err = fmt.Errorf("%w\n\nA local state (terraform.tfstate) lies in %s, and Terraform asks whether it belongs into the backend: "+
-				"move it there with terraform init -migrate-state, or out of the way", err, d.opts.Dir)
+			err = fmt.Errorf("%w\n\nA local state (terraform.tfstate) lies beside the configuration, and Terraform asks whether it belongs into the backend: "+
+				"move it there with terraform init -migrate-state, or out of the way", err)
 		}
 		return err
 	}
@@ -249,9 +249,6 @@ func (d *Dir) parts() (map[string]string, error) {
 	parts := map[string]string{
 		"binary":         d.opts.Binary.Engine + " " + d.opts.Binary.Version,
 		"root directory": d.opts.Dir,
-	}
-	if d.opts.StampInputs != "" {
-		parts["inputs"] = d.opts.StampInputs
 	}
 	digest := func(what string, files ...string) error {
 		h := sha256.New()

@@ -89,7 +89,6 @@ module "child" {
 		{"another CLI configuration", func(o *terraform.Options) {
 			o.Environ = append(o.Environ, "TF_CLI_CONFIG_FILE="+parts.MirrorConfig(t, parts.Mirror(t), t.TempDir()))
 		}, "changed: CLI configuration"},
-		{"what the caller says", func(o *terraform.Options) { o.StampInputs = "x" }, "changed: inputs"},
 	} {
 		step.do(&o)
 		if got := again(o); got != step.want {
@@ -140,8 +139,8 @@ terraform {
 	d := open(t, options(t, dir))
 	for range 2 {
 		_, err := d.Init(t.Context())
-		if err == nil || !strings.Contains(err.Error(), "Failed to query available provider packages") || !strings.Contains(err.Error(), dir) {
-			t.Errorf("got %v, want Terraform's diagnosis and the directory", err)
+		if err == nil || !strings.Contains(err.Error(), "Failed to query available provider packages") || strings.Contains(err.Error(), dir) {
+			t.Errorf("got %v, want Terraform's diagnosis without the directory", err)
 		}
 	}
 }
@@ -153,7 +152,7 @@ func TestBackendThatChanged(t *testing.T) {
 	d := open(t, o)
 	initialise(t, d)
 	file, _ := plan(t, d)
-	if _, err := d.Apply(t.Context(), file, nil); err != nil {
+	if _, err := d.Apply(t.Context(), file); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(filepath.Join(dir, "backend.tf")); err != nil {

@@ -23,7 +23,7 @@ func (d *Dir) Show(ctx context.Context, planFile string) ([]byte, *tfjson.Plan, 
 	raw := bytes.TrimSpace(out.Bytes())
 	plan, err := ParsePlan(raw)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read what %s shows of plan %q: %w", d.opts.Binary.Engine, planFile, err)
+		return nil, nil, fmt.Errorf("read what %s show printed: %w", d.opts.Binary.Engine, err)
 	}
 	return raw, plan, nil
 }

@@ -47,8 +47,6 @@ type Options struct {
 	Env []string
 	// Providers is the shared provider cache; nil keeps every provider in DataDir.
 	Providers *ProviderCache
-	// StampInputs is a digest of whatever else Init should be run again for; empty adds nothing.
-	StampInputs string
 	// Log may be nil.
 	Log *slog.Logger
 	// Grace is how long an interrupted command other than an apply may take to end before it is killed; zero means
@@ -84,14 +82,14 @@ func Open(o Options) (*Dir, error) {
 		return nil, fmt.Errorf("open root module %q: no Terraform binary given", o.Dir)
 	}
 	if err := checkExtra(o.Env); err != nil {
-		return nil, fmt.Errorf("open root module %q: %w", o.Dir, err)
+		return nil, fmt.Errorf("open root module: %w", err)
 	}
 	if o.Workspace == "" {
 		o.Workspace = defaultWorkspace
 	}
 	// It becomes a file name in the data directory and, for local states, beside the configuration.
 	if strings.ContainsAny(o.Workspace, "/\\\x00\n") || o.Workspace == "." || o.Workspace == ".." {
-		return nil, fmt.Errorf("open root module %q: %q cannot be the name of a Terraform workspace", o.Dir, o.Workspace)
+		return nil, fmt.Errorf("open root module: %q cannot be the name of a Terraform workspace", o.Workspace)
 	}
 	if o.Grace == 0 {
 		o.Grace = defaultGrace
@@ -183,7 +181,8 @@ func lazyCollection(env []string) []string {
 	return append(slices.Clip(env), "GOGC=300")
 }
 
-// failed turns the error of a command into one for the caller, from what the command printed.
+// failed turns the error of a command into one for the caller, from what the command printed. It does not say where:
+// the caller names the workspace, and the same failure of many workspaces reads the same.
 func (d *Dir) failed(ctx context.Context, command string, err error, stderr, stdout string) error {
 	var s *stopped
 	switch {
@@ -225,13 +224,13 @@ func (d *Dir) ended(command string, err error, stderr, stdout string) error {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 			return &MissingError{Engine: engine, Cause: err, Text: fmt.Sprintf("%s cannot be run: %v; was it removed?", d.opts.Binary.Path, err)}
 		}
-		return fmt.Errorf("%s %s in %s: %w", engine, command, d.opts.Dir, err)
+		return fmt.Errorf("%s %s: %w", engine, command, err)
 	}
 	if exit.ExitCode() < 0 {
-		return fmt.Errorf("%s %s in %s was ended from outside (%s); if it was not you, the machine may be short of memory: %s",
-			engine, command, d.opts.Dir, exit.ProcessState, text)
+		return fmt.Errorf("%s %s was ended from outside (%s); if it was not you, the machine may be short of memory: %s",
+			engine, command, exit.ProcessState, text)
 	}
-	return fmt.Errorf("%s %s in %s failed with status %d:\n%s", engine, command, d.opts.Dir, exit.ExitCode(), text)
+	return fmt.Errorf("%s %s failed with status %d:\n%s", engine, command, exit.ExitCode(), text)
 }
 
 // interrupted accounts for a command other than apply. Those change nothing that outlives them, except that init may
@@ -241,11 +240,11 @@ func (d *Dir) interrupted(command string, s *stopped) *Interrupted {
 	what := d.opts.Binary.Engine + " " + command
 	switch {
 	case s.before:
-		e.Text = fmt.Sprintf("%s in %s was not started: %v", what, d.opts.Dir, s.cause)
+		e.Text = fmt.Sprintf("%s was not started: %v", what, s.cause)
 	case s.killed:
-		e.Text = fmt.Sprintf("%s in %s was interrupted, did not end within %s and was killed; %s", what, d.opts.Dir, d.opts.Grace, harmless(command))
+		e.Text = fmt.Sprintf("%s was interrupted, did not end within %s and was killed; %s", what, d.opts.Grace, harmless(command))
 	default:
-		e.Text = fmt.Sprintf("%s in %s was interrupted and ended; %s", what, d.opts.Dir, harmless(command))
+		e.Text = fmt.Sprintf("%s was interrupted and ended; %s", what, harmless(command))
 	}
 	return e
 }

@@ -36,7 +36,7 @@ output "engine" {
 	if err != nil || len(shown.ResourceChanges) != 1 {
 		t.Fatalf("show: got %+v, %v", shown, err)
 	}
-	a, err := d.Apply(t.Context(), file, nil)
+	a, err := d.Apply(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
 	}

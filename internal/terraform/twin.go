@@ -54,7 +54,7 @@ func (d *Dir) twinKey() string {
 		return ""
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%q\n%q\n%q\n%v %x\n", c.alone, parts["binary"], parts["CLI configuration"], parts["inputs"], err == nil, sha256.Sum256(lock))
+	fmt.Fprintf(h, "%s\n%q\n%q\n%v %x\n", c.alone, parts["binary"], parts["CLI configuration"], err == nil, sha256.Sum256(lock))
 	var env []string
 	for name, value := range d.env {
 		if name != "TF_DATA_DIR" && name != "TF_PLUGIN_CACHE_DIR" {

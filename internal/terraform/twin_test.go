@@ -57,7 +57,7 @@ resource "local_file" "more" {
 		t.Errorf("the second init ran when it was asked for again: %+v", in)
 	}
 	file, _ := plan(t, second)
-	if _, err := second.Apply(t.Context(), file, nil); err != nil {
+	if _, err := second.Apply(t.Context(), file); err != nil {
 		t.Errorf("apply where init was spared: %v", err)
 	}
 
