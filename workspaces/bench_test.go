@@ -201,7 +201,7 @@ func discoverCommit(b *testing.B, repo *gitrepo.Repo, commit string, facts *work
 
 func openRepo(b *testing.B, dir string) *gitrepo.Repo {
 	b.Helper()
-	repo, err := gitrepo.Open(dir)
+	repo, err := gitrepo.Open(b.Context(), dir, os.Environ())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -72,7 +72,7 @@ data "external" "x" {
 	git(t, dir, "submodule", "add", "-q", other, "vendored")
 	commit := commitAll(t, dir)
 
-	repo, err := gitrepo.Open(dir)
+	repo, err := gitrepo.Open(t.Context(), dir, os.Environ())
 	if err != nil {
 		t.Fatal(err)
 	}

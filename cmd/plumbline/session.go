@@ -79,7 +79,7 @@ func (p *program) openCheckout(c *cli.Context) (*checkout, error) {
 		return nil, fmt.Errorf("open the checkout: %s is not a directory", dir)
 	}
 	co := &checkout{root: dir, here: "."}
-	repo, err := gitrepo.Open(dir)
+	repo, err := gitrepo.Open(c.Context, dir, p.environ)
 	switch {
 	case errors.Is(err, gitrepo.ErrNotRepository):
 	case err != nil:

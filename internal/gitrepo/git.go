@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -18,16 +19,27 @@ type git struct {
 	env  []string // their whole environment
 }
 
-// findGit looks git up on PATH.
-func findGit() (git, error) {
-	path, err := exec.LookPath("git")
-	if errors.Is(err, exec.ErrNotFound) {
-		return git{}, fmt.Errorf("the git command is not on PATH; install Git 2.29 or newer: %w", err)
+// findGit looks git up on the PATH of the environment that children are given,
+// and not on that of this process. An entry that is not absolute is passed over:
+// it could lead into the repository, which is not to be run.
+func findGit(parent []string) (git, error) {
+	env := environ(parent)
+	var path string
+	for _, v := range env { // the last one counts, as in os/exec
+		if value, ok := strings.CutPrefix(v, "PATH="); ok {
+			path = value
+		}
 	}
-	if err != nil {
-		return git{}, fmt.Errorf("find the git command: %w", err)
+	for _, dir := range filepath.SplitList(path) {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		// With an absolute name LookPath only asks whether it can be run.
+		if found, err := exec.LookPath(filepath.Join(dir, "git")); err == nil {
+			return git{path: found, env: env}, nil
+		}
 	}
-	return git{path: path, env: environ(exec.Command(path).Environ())}, nil
+	return git{}, fmt.Errorf("the git command is not on PATH; install Git 2.29 or newer: %w", exec.ErrNotFound)
 }
 
 // keptVariables are the GIT_* variables of ours that children still see. The

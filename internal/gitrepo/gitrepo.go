@@ -59,13 +59,16 @@ type Repo struct {
 
 // Open finds the repository that dir belongs to. dir may be any directory of a
 // checkout, a linked work tree, a bare repository or a .git directory. It needs
-// the git command (2.29 or newer) on PATH. Variables such as GIT_DIR that would
-// point Git elsewhere are not heeded; Git's own configuration is, among it
-// safe.directory.
+// the git command (2.29 or newer) on PATH.
+//
+// environ is the environment for Git, as os.Environ returns it, and where PATH
+// is read from; that of this process is not looked at. Variables such as GIT_DIR
+// that would point Git elsewhere are not heeded; Git's own configuration is,
+// among it safe.directory. ctx ends the search, and has no say afterwards.
 //
 // The error wraps [ErrNotRepository] when there is none, and says what to do
 // when Git is missing or refuses the repository.
-func Open(dir string) (*Repo, error) {
+func Open(ctx context.Context, dir string, environ []string) (*Repo, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open repository %q: %w", dir, err)
@@ -79,12 +82,12 @@ func Open(dir string) (*Repo, error) {
 	} else if !info.IsDir() {
 		return nil, fmt.Errorf("open repository %q: it is a file; give a directory inside the checkout", dir)
 	}
-	command, err := findGit()
+	command, err := findGit(environ)
 	if err != nil {
 		return nil, fmt.Errorf("open repository %q: %w", dir, err)
 	}
 	command.dir = abs
-	r, err := discover(command)
+	r, err := discover(ctx, command)
 	if err != nil {
 		return nil, fmt.Errorf("open repository %q: %w", dir, err)
 	}
@@ -93,8 +96,8 @@ func Open(dir string) (*Repo, error) {
 
 // discover asks Git where things are, once, so that later children are told and
 // need not search again.
-func discover(command git) (*Repo, error) {
-	out, err := command.run(context.Background(), "rev-parse", "--is-bare-repository",
+func discover(ctx context.Context, command git) (*Repo, error) {
+	out, err := command.run(ctx, "rev-parse", "--is-bare-repository",
 		"--is-inside-work-tree", "--show-object-format", "--show-cdup", "--absolute-git-dir")
 	if err != nil {
 		var failed *gitError
@@ -125,7 +128,7 @@ func discover(command git) (*Repo, error) {
 	case !bare && filepath.Base(gitDir) == ".git" && filepath.Dir(gitDir) != command.dir:
 		// Asked from inside .git: the checkout is around it.
 		command.dir = filepath.Dir(gitDir)
-		return discover(command)
+		return discover(ctx, command)
 	}
 
 	r := &Repo{root: root, gitDir: gitDir, commonDir: gitDir, objects: newObjects()}
@@ -145,7 +148,7 @@ func discover(command git) (*Repo, error) {
 	}
 	r.git = command.in(r.gitDir, r.root)
 
-	origin, err := r.git.run(context.Background(), "config", "--get-all", "-z", "remote.origin.url")
+	origin, err := r.git.run(ctx, "config", "--get-all", "-z", "remote.origin.url")
 	var failed *gitError
 	if errors.As(err, &failed) && failed.status == 1 { // not set
 		origin, err = nil, nil

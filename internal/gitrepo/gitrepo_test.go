@@ -1,9 +1,11 @@
 package gitrepo_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -55,32 +57,65 @@ func TestOpenFindsTheRepository(t *testing.T) {
 }
 
 func TestOpenSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	write(t, dir, map[string]string{"file": ""})
 	outside := t.TempDir()
-	t.Setenv("GIT_CEILING_DIRECTORIES", "")
-	if _, err := gitrepo.Open(outside); !errors.Is(err, gitrepo.ErrNotRepository) || !strings.Contains(err.Error(), outside) {
+	if _, err := gitrepo.Open(t.Context(), outside, os.Environ()); !errors.Is(err, gitrepo.ErrNotRepository) || !strings.Contains(err.Error(), outside) {
 		t.Errorf("outside: %v", err)
 	}
-	if _, err := gitrepo.Open(filepath.Join(dir, "gone")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := gitrepo.Open(t.Context(), filepath.Join(dir, "gone"), os.Environ()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing directory: %v", err)
 	}
-	if _, err := gitrepo.Open(filepath.Join(dir, "file")); err == nil || !strings.Contains(err.Error(), "is a file") {
+	if _, err := gitrepo.Open(t.Context(), filepath.Join(dir, "file"), os.Environ()); err == nil || !strings.Contains(err.Error(), "is a file") {
 		t.Errorf("file: %v", err)
 	}
 	sha256 := t.TempDir()
 	git(t, sha256, "init", "-q", "--object-format=sha256")
-	if _, err := gitrepo.Open(sha256); err == nil || !strings.Contains(err.Error(), "sha256") {
+	if _, err := gitrepo.Open(t.Context(), sha256, os.Environ()); err == nil || !strings.Contains(err.Error(), "sha256") {
 		t.Errorf("sha256: %v", err)
 	}
 	broken := newRepo(t)
 	write(t, broken, map[string]string{".git/config": "[core\n"})
-	if _, err := gitrepo.Open(broken); err == nil || !strings.Contains(err.Error(), "config") {
+	if _, err := gitrepo.Open(t.Context(), broken, os.Environ()); err == nil || !strings.Contains(err.Error(), "config") {
 		t.Errorf("broken configuration: %v", err)
 	}
-	t.Setenv("PATH", t.TempDir())
-	if _, err := gitrepo.Open(dir); err == nil || !strings.Contains(err.Error(), "install Git") {
-		t.Errorf("no git: %v", err)
+	for _, path := range []string{"", t.TempDir(), "."} {
+		if _, err := gitrepo.Open(t.Context(), dir, []string{"PATH=" + path}); !errors.Is(err, exec.ErrNotFound) || !strings.Contains(err.Error(), "install Git") {
+			t.Errorf("no git on PATH %q: %v", path, err)
+		}
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("somebody pressed Ctrl-C"))
+	if _, err := gitrepo.Open(ctx, dir, os.Environ()); !errors.Is(err, context.Cause(ctx)) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestOpenLooksAtTheGivenEnvironmentOnly(t *testing.T) {
+	dir := newRepo(t)
+	write(t, dir, map[string]string{"a": ""})
+	id := commit(t, dir)
+	home := t.TempDir()
+	write(t, home, map[string]string{".gitconfig": "[remote \"origin\"]\n\turl = https://example.com/given.git\n"})
+	environ := []string{"PATH=" + t.TempDir(), "HOME=" + home, "PATH=" + os.Getenv("PATH")} // the last one counts
+
+	poisoned := t.TempDir()
+	write(t, poisoned, map[string]string{".gitconfig": "[remote \"origin\"]\n\turl = https://example.com/own.git\n"})
+	t.Setenv("GIT_CONFIG_GLOBAL", filepath.Join(poisoned, ".gitconfig"))
+	t.Setenv("PATH", poisoned)
+	r, err := gitrepo.Open(t.Context(), dir, environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Identity(); got != "example.com/given" {
+		t.Errorf("Identity() = %q, want what the given environment configures", got)
+	}
+	if got, err := r.Resolve(t.Context(), "main"); err != nil || got != id {
+		t.Errorf("Resolve = %q, %v; want %q", got, err, id)
+	}
+	if dirty, err := r.Dirty(t.Context()); err != nil || dirty {
+		t.Errorf("Dirty = %v, %v; want false", dirty, err)
 	}
 }
 

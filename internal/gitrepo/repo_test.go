@@ -98,7 +98,7 @@ func commit(tb testing.TB, dir string) string {
 // open opens the repository at dir.
 func open(tb testing.TB, dir string) *gitrepo.Repo {
 	tb.Helper()
-	r, err := gitrepo.Open(dir)
+	r, err := gitrepo.Open(tb.Context(), dir, os.Environ())
 	if err != nil {
 		tb.Fatal(err)
 	}
