@@ -80,7 +80,7 @@ func ParseCommand(body string) (Command, bool, error) {
 				return Command{}, true, fmt.Errorf("%s is not known here; %s", code(shorten(word, 60)), usage)
 			}
 			return Command{}, true, fmt.Errorf("%s stands alone: workspaces are chosen with `-w`, as in %s",
-				code(shorten(word, 60)), code("plumbline "+string(verb)+" -w "+argument(shorten(word, 60))))
+				code(shorten(word, 60)), code("plumbline "+string(verb)+" "+workspaceFlag(shorten(word, 60))))
 		}
 		if !joined {
 			if len(rest) == 0 || isFlag(rest[0]) {

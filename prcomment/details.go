@@ -79,8 +79,8 @@ func (w *renderer) around(g *group) int {
 	for i, ws := range g.members {
 		size := min(len(ws.Name), maxShown) + 15
 		names += size
-		if len(g.members) > 4 {
-			names += size
+		if len(g.members) > fewMembers {
+			names += size + min(len(ws.PlanID), maxShown) + 10
 		}
 		if i > 500 {
 			break
@@ -157,9 +157,26 @@ func (w *renderer) details(g *group, alone bool) {
 	})
 }
 
-// members names the workspaces of a large group, folded: the table and the summary have room for a few only.
+// fewMembers is how many workspaces of a group are named outside of a list of their own.
+const fewMembers = 4
+
+// members names the workspaces of a large group and their plans, folded: the table and the summary have room for a few
+// only.
 func (w *renderer) members(g *group) {
-	if len(g.members) <= 4 {
+	if len(g.members) <= fewMembers {
+		return
+	}
+	top := "<details><summary>The " + number(len(g.members)) + " workspaces that have the plan below</summary>\n\n"
+	if slices.ContainsFunc(g.members, func(ws *Workspace) bool { return ws.PlanID != "" }) {
+		var lines []string
+		for _, ws := range g.members {
+			line := "- " + w.name(ws.Name)
+			if ws.PlanID != "" {
+				line += ": plan " + w.name(ws.PlanID)
+			}
+			lines = append(lines, line)
+		}
+		w.pages.section(section{open: top, lines: lines, close: "\n</details>\n\n"})
 		return
 	}
 	var lines []string
@@ -174,7 +191,6 @@ func (w *renderer) members(g *group) {
 		}
 		lines = append(lines, line)
 	}
-	top := "<details><summary>The " + number(len(g.members)) + " workspaces that have the plan below</summary>\n\n"
 	w.pages.section(section{open: top, lines: lines, close: "\n</details>\n\n"})
 }
 
@@ -193,19 +209,26 @@ func (w *renderer) below(g *group) string {
 		b.WriteString("**" + enumerate(parts) + ".** All of it: " + w.show(ws) + "\n\n")
 	}
 	const most = 5
-	for i, note := range ws.Notes {
+	for i, note := range g.notes {
 		if i == most {
-			b.WriteString("- and " + number(len(ws.Notes)-most) + " more notes\n")
+			b.WriteString("- and " + number(len(g.notes)-most) + " more notes\n")
 			break
 		}
 		b.WriteString("- " + text(shorten(w.redactor.redact(note), 1000)) + "\n")
 	}
-	if len(ws.Notes) > 0 {
+	if len(g.notes) > 0 {
 		b.WriteString("\n")
 	}
 	var facts []string
-	if ws.PlanID != "" && len(g.members) == 1 {
+	switch {
+	case len(g.members) == 1 && ws.PlanID != "":
 		facts = append(facts, "plan "+w.name(ws.PlanID))
+	case len(g.members) <= fewMembers: // of more, the list above names the plans
+		for _, m := range g.members {
+			if m.PlanID != "" {
+				facts = append(facts, w.name(m.Name)+": plan "+w.name(m.PlanID))
+			}
+		}
 	}
 	if ws.Dir != "" && ws.Dir != ws.Name && len(g.members) == 1 {
 		facts = append(facts, "directory "+w.name(ws.Dir))
@@ -222,9 +245,10 @@ func (w *renderer) below(g *group) string {
 // show is the command that prints a plan in full.
 func (w *renderer) show(ws *Workspace) string {
 	if ws.PlanID == "" {
-		return w.name("plumbline plan " + argument(ws.Name))
+		return w.command("plan", []*Workspace{ws})
 	}
-	return w.name("plumbline plans show " + argument(ws.PlanID))
+	// No comment asks for this: it is for a shell, always.
+	return code("plumbline plans show " + shellWord(w.writable(ws.PlanID, maxName/2)))
 }
 
 // omitted names the diffs that found no room.
@@ -312,7 +336,15 @@ func (w *renderer) reviewed(g *group) []comparison {
 	for _, key := range sortedKeys(old) {
 		add("- no more: " + strings.TrimLeft(old[key].header(r), "+-/!# "))
 	}
-	if !sameOutputs(ws.Reviewed, ws.Plan) {
+	nothingLeft := ws.nothingLeft()
+	switch {
+	case nothingLeft:
+		for _, name := range sortedKeys(ws.Reviewed.OutputChanges) {
+			if c := ws.Reviewed.OutputChanges[name]; c != nil && deedOf(c.Actions) != deedNone {
+				add("- no more: " + deedOf(c.Actions).String() + " output." + fenced(r, name))
+			}
+		}
+	case !sameOutputs(ws.Reviewed, ws.Plan):
 		add("! outputs differ")
 	}
 	if len(lines) == 0 {
@@ -323,6 +355,9 @@ func (w *renderer) reviewed(g *group) []comparison {
 	}
 	if same > 0 {
 		lines = append(lines, "  # "+count(same, "change is as reviewed", "changes are as reviewed"))
+	}
+	if nothingLeft {
+		return []comparison{{intro: "A new plan would change nothing any more. What was reviewed and is no longer planned:\n\n", lines: lines}}
 	}
 	return []comparison{{intro: "How the new plan differs from the one that was reviewed:\n\n", lines: lines}}
 }

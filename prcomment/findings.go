@@ -39,6 +39,9 @@ func (w *renderer) findings() {
 	}
 }
 
+// isOutput tells an output of the root module from a resource.
+func (f Finding) isOutput() bool { return strings.HasPrefix(f.Address, "output.") }
+
 func urgency(f Finding) int {
 	switch {
 	case f.Ignored:
@@ -74,7 +77,11 @@ func (w *renderer) finding(f Finding) string {
 		verdict += " (" + text(shorten(w.redactor.redact(f.Reason), 250)) + ")"
 	}
 	resource := codeCell(shorten(w.redactor.redact(f.Address), 300))
-	return "| " + resource + " | " + w.short(f.Class) + " | " + w.short(happened) + " | " + w.short(f.Cause) + " | " + verdict + " |"
+	class := f.Class
+	if f.isOutput() {
+		class = "output"
+	}
+	return "| " + resource + " | " + w.short(class) + " | " + w.short(happened) + " | " + w.short(f.Cause) + " | " + verdict + " |"
 }
 
 func (w *renderer) short(s string) string { return text(shorten(w.redactor.redact(s), 80)) }

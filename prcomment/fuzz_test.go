@@ -43,7 +43,7 @@ func FuzzText(f *testing.F) {
 				{Name: a + b, Status: prcomment.StatusHeld, Error: b, Plan: plan, Reviewed: planOf(destroy(b))},
 				{Name: "s" + a, Status: prcomment.StatusSkipped, Error: a, Notes: []string{a}},
 				{Name: "r" + a, Status: prcomment.StatusRemoved},
-				{Name: "p" + a, Status: prcomment.StatusPartly, Error: a + b, Unapplied: []string{a, b}},
+				{Name: "p" + a, Status: prcomment.StatusPartly, Error: a + b},
 				{Name: "o", Status: prcomment.Status(b)},
 				{Name: "d" + a, Status: prcomment.StatusDrifted, Findings: []prcomment.Finding{{Address: a, Class: b, Cause: a, Outside: b, Action: a, Reason: b, Attributes: []prcomment.Attribute{{Path: a, Before: a, After: b}}}}},
 			},

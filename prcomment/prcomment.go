@@ -46,11 +46,13 @@ type renderer struct {
 	pages      pages
 	most       int // pages
 	groups     []*group
+	shared     []sharedNote
 }
 
 // A group is the workspaces that the same happens to, in the same words. Most have one member.
 type group struct {
 	members  []*Workspace
+	notes    []string // those that no other group has
 	redactor *redactor
 	totals   totals
 	patch    patch
@@ -105,7 +107,7 @@ func (w *renderer) group() {
 			}
 		}
 		// What is told of a workspace alone keeps it alone.
-		alike := ws.Plan != nil && ws.Error == "" && ws.Reviewed == nil && len(ws.Findings) == 0 && len(ws.Unapplied) == 0 &&
+		alike := ws.Plan != nil && ws.Error == "" && ws.Reviewed == nil && len(ws.Findings) == 0 &&
 			g.totals.any() && (g.patch.complete || ws.Fingerprint != "")
 		if alike {
 			id.others = strings.Join(ws.Notes, "\x00")
@@ -117,6 +119,53 @@ func (w *renderer) group() {
 		}
 		w.groups = append(w.groups, g)
 	}
+	w.share()
+}
+
+// A sharedNote is a note that several groups have.
+type sharedNote struct {
+	note    string
+	members []*Workspace
+}
+
+// share takes the notes that several groups have out of each of them. A removed workspace keeps its own: they stand in
+// its line.
+func (w *renderer) share() {
+	groups := map[string]int{}
+	for _, g := range w.groups {
+		for _, note := range g.ownNotes() {
+			groups[note]++
+		}
+	}
+	at := map[string]int{}
+	for _, g := range w.groups {
+		for _, note := range g.ownNotes() {
+			if groups[note] == 1 {
+				g.notes = append(g.notes, note)
+				continue
+			}
+			if _, ok := at[note]; !ok {
+				at[note] = len(w.shared)
+				w.shared = append(w.shared, sharedNote{note: note})
+			}
+			s := &w.shared[at[note]]
+			s.members = append(s.members, g.members...)
+		}
+	}
+}
+
+// ownNotes are the notes of a group, without doubles.
+func (g *group) ownNotes() []string {
+	if g.members[0].Status == StatusRemoved {
+		return nil
+	}
+	var notes []string
+	for _, note := range g.members[0].Notes {
+		if !slices.Contains(notes, note) {
+			notes = append(notes, note)
+		}
+	}
+	return notes
 }
 
 func (w *renderer) render() []string {

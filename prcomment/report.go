@@ -42,6 +42,7 @@ type Report struct {
 	Kind       Kind
 	Title      string // shown as a heading above the verdict; "" = none
 	Commit     string // what was planned or applied; 40 hex digits are shortened to 8
+	Dirty      bool   // what was planned or applied is Commit with changes that are not committed
 	Base       string // what Commit was compared with: a branch or a commit; "" = not said
 	Workspaces []Workspace
 	Warnings   []string  // of the report as a whole
@@ -68,19 +69,18 @@ type Workspace struct {
 	PlanID      string // for `plumbline plans show`; "" = the plan was not stored
 	Elapsed     time.Duration
 	Error       string // Terraform's words, or ours; shown in a fence, ANSI codes removed
-	// Next is what to do about an apply that did not do all of it; "" = what Status suggests.
-	Next string
-	// Unapplied names what a partly applied workspace did not reach; nil = not known.
-	Unapplied []string
-	Notes     []string
-	Order     int       // position in the graph; ties are sorted by name
-	Findings  []Finding // of a drift report
+	// Next is what to do about an apply that did not do all of it; "" = what Status suggests. It is not read where Plan
+	// took the place of Reviewed and is empty: then there is no new plan to read, and the report says so.
+	Next     string
+	Notes    []string  // the same one in many workspaces is written once
+	Order    int       // position in the graph; ties are sorted by name
+	Findings []Finding // of a drift report
 }
 
-// Finding is one resource that drifted, with the verdict on it.
+// Finding is one resource or output that drifted, with the verdict on it.
 type Finding struct {
-	Address   string
-	Class     string // cluster, node, resource
+	Address   string // begins with "output." for an output
+	Class     string // cluster, node, resource; not read for an output
 	Cause     string // outside, unapplied, upgrade, data, perpetual
 	Outside   string // what happened to the real object: changed, deleted; "" = nothing
 	Action    string // what a correcting apply would do: create, update, replace, delete, …

@@ -254,7 +254,7 @@ func scenarios(t testing.TB) []scenario {
 			r.Kind = prcomment.KindApply
 			r.Workspaces = []prcomment.Workspace{
 				{Name: "network", Status: prcomment.StatusApplied, Plan: network, PlanID: "01JB01", Elapsed: 8 * time.Second},
-				{Name: "cluster", Status: prcomment.StatusPartly, Plan: nodes, PlanID: "01JB02", Error: terraformError, Unapplied: []string{`toy_node.pool["c"]`}, Order: 1},
+				{Name: "cluster", Status: prcomment.StatusPartly, Plan: nodes, PlanID: "01JB02", Error: terraformError, Order: 1},
 				{Name: "nodes", Status: prcomment.StatusSkipped, Error: "`cluster` failed", Order: 2},
 				{Name: "storage", Status: prcomment.StatusFailed, Error: "the state is locked by `ci@runner-7` since 09:12", Order: 1},
 			}
@@ -262,6 +262,51 @@ func scenarios(t testing.TB) []scenario {
 		{name: "apply-held", report: with(func(r *prcomment.Report) {
 			r.Kind, r.Commands = prcomment.KindApply, false
 			r.Workspaces = []prcomment.Workspace{{Name: "my cluster", Status: prcomment.StatusHeld, Plan: replanned, Reviewed: reviewed, PlanID: "01JE", Error: "the state changed since the plan was reviewed, and a new plan does something else"}}
+		})},
+		{name: "apply-held-empty", report: with(func(r *prcomment.Report) {
+			r.Kind, r.Commands, r.Dirty = prcomment.KindApply, false, true
+			gone := *reviewed
+			gone.OutputChanges = outputs.OutputChanges
+			r.Workspaces = []prcomment.Workspace{
+				{Name: "cluster$(id)", Status: prcomment.StatusHeld, Plan: planOf(), Reviewed: &gone, Error: "The state changed since the plan was reviewed.", Next: "nothing was changed. Read the new plan below."},
+				{Name: "dns", Status: prcomment.StatusUnchanged},
+			}
+		})},
+		{name: "apply-nothing", report: with(func(r *prcomment.Report) {
+			r.Kind = prcomment.KindApply
+			r.Workspaces = []prcomment.Workspace{{Name: "a", Status: prcomment.StatusUnchanged}, {Name: "b", Status: prcomment.StatusUnchanged}}
+		})},
+		{name: "no-workspace-at-all", report: with(func(r *prcomment.Report) { r.Base = "" })},
+		{name: "same-error", report: with(func(r *prcomment.Report) {
+			for _, name := range []string{"live/eu", "live/us", "live/ap", "live/sa"} {
+				r.Workspaces = append(r.Workspaces, prcomment.Workspace{Name: name, Dir: name, Status: prcomment.StatusFailed, Error: terraformError, Elapsed: 3 * time.Second})
+			}
+		})},
+		{name: "skipped", report: with(func(r *prcomment.Report) {
+			r.Kind = prcomment.KindApply
+			r.Workspaces = []prcomment.Workspace{
+				{Name: "c", Status: prcomment.StatusFailed, Error: "Error: timeout"},
+				{Name: "d", Status: prcomment.StatusSkipped, Error: "`c`, which it depends on, has failed", Order: 1},
+				{Name: "e", Status: prcomment.StatusSkipped, Error: "not started: the run was interrupted", Order: 1},
+			}
+		})},
+		{name: "same-notes", report: with(func(r *prcomment.Report) {
+			floats := "Module `vpc` floats: its source names a branch."
+			r.Workspaces = []prcomment.Workspace{
+				{Name: "a", Status: prcomment.StatusPlanned, Plan: network, PlanID: "20261121-090527090-xjuhe5d6nfir3f8x", Notes: []string{floats, "Only of `a` and `b`."}},
+				{Name: "b", Status: prcomment.StatusPlanned, Plan: network, PlanID: "20261121-090527101-k7mzq3w2xhtdp4sa", Notes: []string{floats, "Only of `a` and `b`."}},
+				{Name: "c", Status: prcomment.StatusPlanned, Plan: nodes, PlanID: "20261121-090528007-w5hq2n8c4tzx6yda", Notes: []string{floats}},
+				{Name: "d", Status: prcomment.StatusUnchanged, Notes: []string{floats}},
+				{Name: "e", Status: prcomment.StatusRemoved, Reasons: []string{"directory removed"}, Notes: []string{"the state of workspace \"e\" may still hold resources; nothing plans or destroys them now"}},
+			}
+		})},
+		{name: "drift-outputs", report: with(func(r *prcomment.Report) {
+			r.Kind = prcomment.KindDrift
+			r.Workspaces = []prcomment.Workspace{{Name: "cluster", Status: prcomment.StatusDrifted, Findings: []prcomment.Finding{
+				{Address: "toy_node.a", Class: "node", Cause: "outside", Outside: "deleted", Action: "create", Allowed: true},
+				{Address: "toy_node.b", Class: "node", Cause: "outside", Outside: "deleted", Action: "create", Allowed: true},
+				{Address: "output.url", Class: "resource", Cause: "unapplied", Action: "update", Reason: "not applied yet"},
+			}}}
 		})},
 		{name: "drift-none", report: with(func(r *prcomment.Report) {
 			r.Kind = prcomment.KindDrift

@@ -16,6 +16,9 @@ func (w *renderer) heading() {
 	var facts []string
 	if w.report.Commit != "" {
 		fact := "commit " + w.name(shortCommit(w.report.Commit))
+		if w.report.Dirty {
+			fact += " with uncommitted changes"
+		}
 		if w.report.Base != "" {
 			fact += " against " + w.name(shortCommit(w.report.Base))
 		}
@@ -55,8 +58,15 @@ func (w *renderer) sum(statuses ...Status) (t totals, workspaces int) {
 // verdict is the one line that a person can act on.
 func (w *renderer) verdict() string {
 	all := len(w.workspaces)
-	if all == 0 {
+	switch {
+	case all == 0 && w.report.Base != "":
 		return "✅ **No workspace is affected.**"
+	case all == 0 && w.report.Kind == KindApply:
+		return "**There is no workspace to apply.**"
+	case all == 0 && w.report.Kind == KindDrift:
+		return "**There is no workspace to check.**"
+	case all == 0:
+		return "**There is no workspace to plan.**"
 	}
 	switch w.report.Kind {
 	case KindApply:
@@ -144,7 +154,7 @@ func (w *renderer) applyVerdict(all int) string {
 				line = "❌ **Apply stopped half-way**: part of the plan is applied"
 			}
 		}
-		if applied > 0 {
+		if n[StatusApplied] > 0 {
 			line += "; applied in " + number(applied) + did
 		}
 		return line
@@ -152,6 +162,10 @@ func (w *renderer) applyVerdict(all int) string {
 		return "⏳ **Applying: " + number(applied) + " of " + count(all, "workspace", "workspaces") + " done**" + did
 	case n[StatusHeld] > 0 && n[StatusHeld] == all:
 		return "⏸️ **Apply held**: nothing was changed" + inAll(all)
+	case len(tail) > 0 && n[StatusApplied] == 0:
+		return "⏸️ **Nothing was applied**" + inAll(all) + " (" + enumerate(tail) + ")"
+	case n[StatusUnchanged] == all:
+		return "✅ **Nothing to apply**" + inAll(all)
 	case len(tail) > 0:
 		return "⏸️ **Applied in " + number(applied) + " of " + count(all, "workspace", "workspaces") + "**" + did + " (" + enumerate(tail) + ")"
 	}
@@ -160,7 +174,7 @@ func (w *renderer) applyVerdict(all int) string {
 
 func (w *renderer) driftVerdict(all int) string {
 	n := w.tally()
-	drifted, allowed, corrected, ignored, places := 0, 0, 0, 0, 0
+	drifted, outputs, allowed, corrected, ignored, places := 0, 0, 0, 0, 0, 0
 	for _, ws := range w.workspaces {
 		here := 0
 		for _, f := range ws.Findings {
@@ -174,6 +188,9 @@ func (w *renderer) driftVerdict(all int) string {
 				allowed++
 			}
 			here++
+			if f.isOutput() {
+				outputs++
+			}
 		}
 		drifted += here
 		if here > 0 {
@@ -195,9 +212,13 @@ func (w *renderer) driftVerdict(all int) string {
 	case drifted == 0:
 		return "✅ **No drift**" + inAll(all) + failed
 	case corrected == drifted:
-		return "✅ **Drift corrected: " + count(drifted, "resource", "resources") + "**" + inWorkspaces(places, all) + failed
+		return "✅ **Drift corrected: " + things(drifted-outputs, outputs) + "**" + inWorkspaces(places, all) + failed
 	}
-	line := "⚠️ **Drift: " + count(drifted, "resource differs", "resources differ") + "**" + inWorkspaces(places, all)
+	differ := " differ"
+	if drifted == 1 {
+		differ = " differs"
+	}
+	line := "⚠️ **Drift: " + things(drifted-outputs, outputs) + differ + "**" + inWorkspaces(places, all)
 	var done []string
 	if corrected > 0 {
 		done = append(done, number(corrected)+" corrected")
@@ -214,6 +235,18 @@ func (w *renderer) driftVerdict(all int) string {
 		line += "; none may be corrected"
 	}
 	return line + failed
+}
+
+// things counts what drifted.
+func things(resources, outputs int) string {
+	var parts []string
+	if resources > 0 {
+		parts = append(parts, count(resources, "resource", "resources"))
+	}
+	if outputs > 0 {
+		parts = append(parts, count(outputs, "output", "outputs"))
+	}
+	return enumerate(parts)
 }
 
 func inWorkspaces(n, all int) string {
@@ -347,6 +380,9 @@ func (w *renderer) outcomes(statuses ...Status) []*outcome {
 			continue
 		}
 		key := string(ws.Status) + "\x00" + ws.Error
+		if ws.Status == StatusRemoved {
+			key += "\x00" + strings.Join(append(append([]string{}, ws.Reasons...), ws.Notes...), "\x00")
+		}
 		if o := known[key]; o != nil {
 			o.members = append(o.members, ws)
 			continue
@@ -439,9 +475,16 @@ func (w *renderer) attention() (lines []string) {
 	for _, o := range w.outcomes(StatusHeld, StatusSkipped, StatusRemoved) {
 		ws := o.members[0]
 		head := signs[ws.Status] + " **" + w.names(o.members, 12, w.name) + " " + w.statusWord(ws.Status) + "**"
-		message := w.message(ws.Error)
-		if message == "" && ws.Status == StatusRemoved {
-			message = "The directory is gone. Its state may still hold resources, which nobody manages from now on."
+		message := strings.TrimPrefix(w.message(ws.Error), w.statusWord(ws.Status)+": ")
+		if ws.Status == StatusRemoved {
+			if len(ws.Reasons) > 0 {
+				head += " (" + w.reasons(ws.Reasons, "; ") + ")"
+			}
+			// A note tells of its state better than we can; warnings leaves it out.
+			message = w.message(strings.TrimSpace(ws.Error + " " + strings.Join(ws.Notes, " ")))
+			if message == "" {
+				message = "The directory is gone. Its state may still hold resources, which nobody manages from now on."
+			}
 		}
 		switch {
 		case message == "":
@@ -449,14 +492,14 @@ func (w *renderer) attention() (lines []string) {
 		case len(message) <= maxText && !strings.Contains(message, "\n"):
 			lines = append(lines, "- "+head+": "+text(message))
 		default:
-			w.fenced(head, ws.Error, 3000)
+			w.fenced(head, message, 3000)
 		}
 	}
 	return lines
 }
 
-// warnings writes what needs attention, the warnings of the report, the checks that fail, and the notes of workspaces that have no diff to put them
-// under.
+// warnings writes what needs attention, the warnings of the report, the checks that fail, and the notes that have no
+// diff to stand under: those of workspaces without one, and those that many share.
 func (w *renderer) warnings() {
 	lines := w.attention()
 	for _, warning := range w.report.Warnings {
@@ -471,10 +514,17 @@ func (w *renderer) warnings() {
 			lines = append(lines, "- ⚠️ "+of+text(g.redactor.redact(problem)))
 		}
 		if !g.hasDiff() {
-			for _, note := range g.members[0].Notes {
+			for _, note := range g.notes {
 				lines = append(lines, "- "+of+w.text(note))
 			}
 		}
+	}
+	for _, s := range w.shared {
+		of := w.names(s.members, 3, w.name)
+		if len(s.members) > 3 {
+			of = count(len(s.members), "workspace", "workspaces") + " (" + of + ")"
+		}
+		lines = append(lines, "- "+of+": "+w.text(s.note))
 	}
 	const most = 200
 	if len(lines) > most {

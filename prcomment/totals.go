@@ -84,6 +84,12 @@ func (t totals) plus(o totals) totals {
 // any says whether there is anything to show.
 func (t totals) any() bool { return t != totals{} }
 
+// changes says whether an apply would do anything: to read data sources, and to notice what others did, is not to change.
+func (t totals) changes() bool {
+	t.read, t.drifted = 0, 0
+	return t.any()
+}
+
 // words says it in a row, the future or the past: "3 to add, 1 to destroy" or "3 added, 1 destroyed".
 func (t totals) words(past bool) string {
 	var parts []string
