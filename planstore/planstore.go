@@ -169,6 +169,24 @@ func (s *Store) Latest(ctx context.Context, workspace string) (Plan, error) {
 	return Plan{}, fmt.Errorf("find the newest plan of workspace %q: %w in %s: plan it first", workspace, ErrNotFound, s.Location())
 }
 
+// DeleteThrough deletes the plans of a workspace up to and including the one with this id: what was applied, and what it
+// had replaced when it was made. That none is there is no error.
+func (s *Store) DeleteThrough(ctx context.Context, workspace, id string) error {
+	entries, err := s.entries(ctx, kindPlan, workspace)
+	if err != nil {
+		return fmt.Errorf("delete the plans of workspace %q up to %s: %w", workspace, id, err)
+	}
+	var errs []error
+	for _, e := range entries {
+		if e.id <= id {
+			if err := s.bucket.Delete(ctx, e.key); err != nil && !errors.Is(err, ErrNotFound) {
+				errs = append(errs, fmt.Errorf("delete plan %s: %w", e.id, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Get returns the receipt with this id, or with the only id that begins with it.
 func (s *Store) Get(ctx context.Context, id string) (Plan, error) {
 	e, err := s.find(ctx, kindPlan, id)

@@ -27,6 +27,11 @@ type Plan struct {
 	InputsDigest string `json:"inputs_digest"`
 	// ConfigurationDigest covers what InputsDigest does, but for versions: it stays when only those were moved.
 	ConfigurationDigest string `json:"configuration_digest,omitempty"`
+	// EnvironmentDigest covers the values of the environment that choose what is managed, such as a region or a profile.
+	// Secrets, which come and go, are not among them.
+	EnvironmentDigest string `json:"environment_digest,omitempty"`
+	// ProvidersDigest is that of how the plan's configuration sets up its providers; "" when that cannot be told.
+	ProvidersDigest string `json:"providers_digest,omitempty"`
 	// ContentDigest is that of the plan file but for the time it was made at: two files that share it plan the same.
 	ContentDigest string `json:"content_digest,omitempty"`
 

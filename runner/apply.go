@@ -1,11 +1,13 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
+
+	tfjson "github.com/hashicorp/terraform-json"
 
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
@@ -24,7 +26,7 @@ func (r *Runner) apply(ctx context.Context, w *workspaces.Workspace, needs []Res
 	var upstream []string
 	for _, need := range needs {
 		if !need.OK() {
-			return Result{Status: Skipped, Err: fmt.Errorf("not started: %s, which it depends on, is %s", need.Workspace.Name, need.Status)}
+			return Result{Status: Skipped, Err: fmt.Errorf("`%s`, which it depends on, %s", need.Workspace.Name, need.Status.past())}
 		}
 		if need.changedSomething() {
 			upstream = append(upstream, need.Workspace.Name)
@@ -57,12 +59,22 @@ func (r *Runner) applyAt(ctx context.Context, s *site, receipt planstore.Plan, u
 		return Result{Status: Failed, Err: err, Receipt: receipt}
 	}
 
-	says, reason := gate(evidence{Workspace: w, Receipt: receipt, Inputs: s.inputs, State: state, Upstream: upstream})
+	applied, _, err := r.lastApplied(ctx, w.Name)
+	if err != nil {
+		return Result{Status: Failed, Err: err, Receipt: receipt}
+	}
+	says, reason := gate(evidence{
+		Workspace: w, Receipt: receipt, Inputs: s.inputs, State: state, Applied: applied.Plan.ID, Upstream: upstream,
+	})
 	r.opts.Log.Info("gate", "workspace", w.Name, "answer", string(says), "reason", reason)
 	var res Result
 	switch says {
 	case refuse:
-		return Result{Status: Held, Receipt: receipt, Hold: &Hold{Reason: reason, Next: "nothing was changed."}}
+		hold := &Hold{Reason: reason, Next: "nothing was changed."}
+		if w.Apply != applyNever {
+			hold.Next = fmt.Sprintf("nothing was changed. `plumbline plan %s` says what is left to do.", shellQuote(w.Name))
+		}
+		return Result{Status: Held, Receipt: receipt, Hold: hold}
 	case planAgain:
 		res = r.applyAgain(ctx, s, receipt, reason)
 	default:
@@ -83,14 +95,21 @@ func (r *Runner) applyAt(ctx context.Context, s *site, receipt planstore.Plan, u
 // applyStored applies the very plan that was reviewed.
 func (r *Runner) applyStored(ctx context.Context, s *site, receipt planstore.Plan) Result {
 	path := s.file("stored.tfplan")
-	if err := r.opts.Plans.WritePlanFile(ctx, receipt.ID, path); err != nil {
+	err := r.opts.Plans.WritePlanFile(ctx, receipt.ID, path)
+	if errors.Is(err, planstore.ErrNotFound) {
+		return Result{Status: Held, Receipt: receipt, Hold: &Hold{
+			Reason: "Another apply has taken the reviewed plan meanwhile.",
+			Next:   fmt.Sprintf("nothing was changed. `plumbline plan %s` says what is left to do.", shellQuote(s.workspace.Name)),
+		}}
+	}
+	if err != nil {
 		return Result{Status: Failed, Err: err, Receipt: receipt}
 	}
 	plan, err := r.storedPlan(ctx, receipt)
 	if err != nil {
 		return Result{Status: Failed, Err: err, Receipt: receipt}
 	}
-	res := r.applyFile(ctx, s, receipt, path)
+	res := r.applyFile(ctx, s, receipt, path, recordOf(receipt))
 	res.Plan = plan
 	return res
 }
@@ -111,18 +130,33 @@ func (r *Runner) applyAgain(ctx context.Context, s *site, reviewed planstore.Pla
 			Reason:      reason + " A new plan would not do what was reviewed.",
 			Differences: compare(old, m.plan),
 			Next:        fmt.Sprintf("nothing was changed. Read the new plan below; if it is what you want, `plumbline plan %s` makes it the reviewed one.", shellQuote(s.workspace.Name)),
-			Plan:        m.plan,
+			Plan:        cmp.Or(m.plan, &tfjson.Plan{}),
 			Fingerprint: m.receipt.Fingerprint,
 		}}
 	}
 	if !m.changes {
 		return r.inSync(ctx, reviewed, m.receipt)
 	}
+	if why := hidden(reviewed, m.receipt, m.plan); why != "" {
+		return Result{Status: Held, Receipt: reviewed, Plan: m.plan, Hold: &Hold{
+			Reason:      reason + " A new plan shows the same changes, but need not do the same: " + why + ".",
+			Next:        fmt.Sprintf("nothing was changed. If the plan is what you want, `plumbline plan %s` makes it the reviewed one.", shellQuote(s.workspace.Name)),
+			Plan:        m.plan,
+			Fingerprint: m.receipt.Fingerprint,
+		}}
+	}
+	// Another apply may have taken the plan while this one waited or planned.
+	if _, err := r.opts.Plans.Get(ctx, reviewed.ID); err != nil {
+		return Result{Status: Held, Receipt: reviewed, Hold: &Hold{
+			Reason: "Another apply has taken the reviewed plan meanwhile.",
+			Next:   fmt.Sprintf("nothing was changed. `plumbline plan %s` says what is left to do.", shellQuote(s.workspace.Name)),
+		}}
+	}
 	fresh, err := r.keep(ctx, s, m)
 	if err != nil {
 		return Result{Status: Failed, Err: err, Receipt: reviewed}
 	}
-	res := r.applyFile(ctx, s, fresh, m.path)
+	res := r.applyFile(ctx, s, fresh, m.path, recordOf(fresh))
 	res.Plan = m.plan
 	res.Notes = append(res.Notes, reason+" It was planned again, and the new plan is the reviewed one to the letter.")
 	if res.Status == Applied {
@@ -140,9 +174,17 @@ func hasChanges(p planstore.Plan) bool { return p.JSONBytes > 0 }
 // it is after an apply.
 func (r *Runner) inSync(ctx context.Context, reviewed, current planstore.Plan) Result {
 	res := Result{Status: Unchanged, Receipt: current}
+	reviewed.Workspace = current.Workspace
 	applied := planstore.Applied{Plan: current, AppliedAt: r.opts.Now().UTC(), Lineage: current.Lineage, Serial: current.Serial}
-	if before, ok := r.lastApplied(ctx, current.Workspace); ok {
-		applied.Perpetual = before.Perpetual
+	before, _, err := r.lastApplied(ctx, current.Workspace)
+	if err != nil {
+		return Result{Status: Failed, Receipt: current, Err: err}
+	}
+	applied.Perpetual = before.Perpetual
+	if applied.Plan.ID == "" {
+		// The plan that proves it was never stored. What was reviewed up to
+		// the last apply is done with all the same.
+		applied.Plan.ID = max(reviewed.ID, before.Plan.ID)
 	}
 	if err := r.opts.Plans.PutApplied(context.WithoutCancel(ctx), applied); err != nil {
 		return Result{Status: Failed, Receipt: current, Err: fmt.Errorf("record that %s is in sync: %w", current.Workspace, err)}
@@ -151,18 +193,18 @@ func (r *Runner) inSync(ctx context.Context, reviewed, current planstore.Plan) R
 	return res
 }
 
-// applyFile hands a plan to Terraform and records what came of it. From here
-// on the record is written whatever happens to the context: something may
-// have been changed.
-func (r *Runner) applyFile(ctx context.Context, s *site, receipt planstore.Plan, path string) Result {
+// recordOf begins the record of an apply of this plan.
+func recordOf(receipt planstore.Plan) *planstore.Applied { return &planstore.Applied{Plan: receipt} }
+
+// applyFile hands a plan to Terraform, and completes and stores the record of
+// what came of it; nil stores none. From here on the record is written whatever
+// happens to the context: something may have been changed.
+func (r *Runner) applyFile(ctx context.Context, s *site, receipt planstore.Plan, path string, record *planstore.Applied) Result {
 	r.observe(s.workspace, PhaseApply)
 	res := Result{Status: Applied, Receipt: receipt}
 	done, err := s.dir.Apply(ctx, path)
-	var stale *terraform.StalePlanError
-	var locked *terraform.LockedError
-	var missing *terraform.MissingError
-	if errors.As(err, &stale) || errors.As(err, &locked) || errors.As(err, &missing) {
-		// Nothing was begun.
+	if err != nil && !done.Started {
+		// Nothing was begun, so there is nothing to record.
 		return Result{Status: Failed, Err: err, Receipt: receipt}
 	}
 	ctx = context.WithoutCancel(ctx)
@@ -170,24 +212,27 @@ func (r *Runner) applyFile(ctx context.Context, s *site, receipt planstore.Plan,
 		res.Status, res.Err = Partly, err
 	}
 	if done.ErroredState != "" {
-		r.rescue(ctx, s, done.ErroredState, &res)
-	}
-
-	applied := planstore.Applied{
-		Plan:      receipt,
-		AppliedAt: r.opts.Now().UTC(),
-		Lineage:   done.After.Lineage,
-		Serial:    done.After.Serial,
-		Partial:   err != nil,
-	}
-	if err != nil {
-		applied.Error = err.Error()
-		if done.ErroredState == "" && done.After != (terraform.StateID{}) && done.After == done.Before {
-			res.Notes = append(res.Notes, "The state is as it was before: nothing was changed that Terraform knows of.")
+		place, err := r.rescue(ctx, s.workspace, s.home, done.ErroredState)
+		if err != nil {
+			res.Err = fmt.Errorf("%w\nIt could not be copied into the plan store either (%w): that file is all there is", res.Err, err)
+		} else {
+			res.Kept = place
+			res.Err = fmt.Errorf("%w\nA sealed copy of that state is in the plan store: plumbline plans show --state %s", res.Err, place)
 		}
 	}
-	if err := r.opts.Plans.PutApplied(ctx, applied); err != nil {
-		res.Notes = append(res.Notes, fmt.Sprintf("What was applied could not be recorded: %v.", err))
+
+	if err != nil && done.ErroredState == "" && done.After != (terraform.StateID{}) && done.After == done.Before {
+		res.Notes = append(res.Notes, "The state is as it was before: nothing was changed that Terraform knows of.")
+	}
+	if record != nil {
+		record.AppliedAt = r.opts.Now().UTC()
+		record.Lineage, record.Serial = done.After.Lineage, done.After.Serial
+		if err != nil {
+			record.Partial, record.Error = true, err.Error()
+		}
+		if err := r.opts.Plans.PutApplied(ctx, *record); err != nil {
+			res.Notes = append(res.Notes, fmt.Sprintf("What was applied could not be recorded: %v.", err))
+		}
 	}
 	if res.Status == Applied {
 		r.forget(ctx, receipt, &res)
@@ -195,33 +240,14 @@ func (r *Runner) applyFile(ctx context.Context, s *site, receipt planstore.Plan,
 	return res
 }
 
-// forget takes an applied plan out of the store, so that it is never applied
-// a second time.
+// forget takes an applied plan out of the store, and those that it replaced
+// when it was made: none of them may ever be applied any more. The gate would
+// not let them; here they are tidied away.
 func (r *Runner) forget(ctx context.Context, receipt planstore.Plan, res *Result) {
 	if receipt.ID == "" {
 		return
 	}
-	if err := r.opts.Plans.Delete(context.WithoutCancel(ctx), receipt.ID); err != nil && !errors.Is(err, planstore.ErrNotFound) {
+	if err := r.opts.Plans.DeleteThrough(context.WithoutCancel(ctx), receipt.Workspace, receipt.ID); err != nil {
 		res.Notes = append(res.Notes, fmt.Sprintf("The applied plan %s could not be taken out of the plan store: %v.", receipt.ID, err))
 	}
-}
-
-// rescue copies a state that Terraform could not save into the plan store: it
-// is the only record of what was just created, and the directory it lies in
-// may not live long. The file itself stays, for Terraform's own advice to hold.
-func (r *Runner) rescue(ctx context.Context, s *site, path string, res *Result) {
-	place, err := func() (string, error) {
-		f, err := os.Open(path)
-		if err != nil {
-			return "", err
-		}
-		defer f.Close()
-		return r.opts.Plans.KeepState(ctx, s.workspace.Name, f)
-	}()
-	if err != nil {
-		res.Err = fmt.Errorf("%w\nIt could not be copied into the plan store either (%w): that file is all there is", res.Err, err)
-		return
-	}
-	res.Kept = place
-	res.Err = fmt.Errorf("%w\nA sealed copy of that state is in the plan store: plumbline plans show --state %s", res.Err, place)
 }

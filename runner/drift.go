@@ -28,12 +28,12 @@ type DriftOptions struct {
 // Drift plans each selected workspace again and says what has happened behind
 // Git's back, why, and what may be done about it.
 func (r *Runner) Drift(ctx context.Context, selected []*workspaces.Workspace, o DriftOptions) []Result {
-	return r.each(ctx, selected, func(ctx context.Context, w *workspaces.Workspace, _ []Result) Result {
-		return r.drift(ctx, w, o)
+	return r.each(ctx, selected, func(ctx context.Context, w *workspaces.Workspace, needs []Result) Result {
+		return r.drift(ctx, w, needs, o)
 	})
 }
 
-func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, o DriftOptions) Result {
+func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Result, o DriftOptions) Result {
 	policy, classes, err := driftPolicy(w, o)
 	if err != nil {
 		return Result{Status: Failed, Err: err}
@@ -43,13 +43,17 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, o DriftOpti
 		return Result{Status: Failed, Err: err}
 	}
 	defer s.close()
-
-	applied, err := r.opts.Plans.LastApplied(ctx, w.Name)
-	known := err == nil
-	if err != nil && !errors.Is(err, planstore.ErrNotFound) {
-		return Result{Status: Failed, Err: err}
+	res := Result{Status: Unchanged, Notes: slices.Clone(s.notes)}
+	fail := func(err error) Result {
+		res.Status, res.Err = Failed, err
+		return res
 	}
-	look := func(ctx context.Context) (*made, []drift.Finding, error) {
+
+	applied, known, err := r.lastApplied(ctx, w.Name)
+	if err != nil {
+		return fail(err)
+	}
+	look := func() (*made, []drift.Finding, error) {
 		m, err := r.planAt(ctx, s, planOptions{Purpose: planstore.PurposePlan, Read: true})
 		if err != nil {
 			return nil, nil, err
@@ -61,41 +65,61 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, o DriftOpti
 		}
 		return m, drift.Find(in), nil
 	}
-	m, findings, err := look(ctx)
+	m, findings, err := look()
 	if err != nil {
-		return Result{Status: Failed, Err: err}
+		return fail(err)
 	}
 	verdict := drift.Decide(findings, policy, r.opts.Now())
 	found := &DriftResult{Verdict: verdict, Remaining: remaining(verdict)}
-	res := Result{Status: Unchanged, Receipt: m.receipt, Plan: m.plan, Drift: found, Notes: slices.Clone(s.notes)}
-	if !known && len(findings) > 0 {
-		res.Notes = append(res.Notes, "Plumbline has not applied this workspace yet, so what differs from the configuration cannot be told apart by age: it counts as not applied, unless Terraform itself saw the real object move.")
-	}
-	if o.Correct && len(verdict.Targets) > 0 {
-		r.correct(ctx, s, verdict, found, &res)
-		if res.Err != nil {
-			return res
-		}
-		if found.Refused == nil {
-			// Only a second look proves a correction.
-			r.observe(w, PhaseVerify)
-			_, left, err := look(ctx)
-			if err != nil {
-				return Result{Status: Failed, Err: fmt.Errorf("look again after the correction: %w", err), Drift: found}
-			}
-			r.settle(ctx, verdict, left, policy, found, &res)
-		}
-	}
+	res.Receipt, res.Plan, res.Drift = m.receipt, m.plan, found
 	if found.Remaining > 0 {
 		res.Status = Drifted
+	}
+	if !known && len(findings) > 0 {
+		res.Notes = append(res.Notes, "Plumbline has not applied this workspace yet, so what differs from the configuration cannot be told apart by age: it counts as not applied, unless Terraform itself saw the real object move.")
 	}
 	if len(findings) == 0 && !m.changes && !(known && sameFacts(facts(m.receipt), *baseline(applied))) {
 		// A sweep that finds nothing proves as much as an apply would.
 		if synced := r.inSync(ctx, planstore.Plan{}, m.receipt); synced.Err != nil {
-			return synced
+			return fail(synced.Err)
 		}
 	}
+	if !o.Correct || len(verdict.Targets) == 0 {
+		return res
+	}
+
+	if found.Refused = mayCorrect(w, needs); found.Refused != nil {
+		return res
+	}
+	if !r.correct(ctx, s, verdict, &res) {
+		return res
+	}
+	// Only a second look proves a correction.
+	r.observe(w, PhaseVerify)
+	_, left, err := look()
+	if err != nil {
+		return fail(fmt.Errorf("the drift was corrected, but whether it is gone is not known: %w", err))
+	}
+	r.settle(ctx, verdict, left, policy, &res)
+	res.Status = Unchanged
+	if found.Remaining > 0 {
+		res.Status = Drifted
+	}
 	return res
+}
+
+// mayCorrect is what stands in the way of any correction of a workspace,
+// whatever was found; nil when nothing does.
+func mayCorrect(w *workspaces.Workspace, needs []Result) error {
+	if w.Apply == applyNever {
+		return errors.New("plumbline.yaml says `apply: never` for this workspace")
+	}
+	for _, need := range needs {
+		if !need.OK() {
+			return fmt.Errorf("`%s`, which it depends on, %s", need.Workspace.Name, need.Status.past())
+		}
+	}
+	return nil
 }
 
 // sameFacts reports whether a baseline says of the present all there is to say.
@@ -106,64 +130,100 @@ func sameFacts(now, then drift.Facts) bool {
 }
 
 // correct plans what the verdict allows and nothing else, holds that plan
-// against the verdict resource by resource, and only then applies it.
-func (r *Runner) correct(ctx context.Context, s *site, verdict drift.Verdict, found *DriftResult, res *Result) {
+// against the verdict resource by resource, and only then applies it. It
+// reports whether it was applied; if not, res says why.
+func (r *Runner) correct(ctx context.Context, s *site, verdict drift.Verdict, res *Result) bool {
+	fail := func(status Status, err error) bool {
+		res.Status, res.Err = status, fmt.Errorf("correct the drift: %w", err)
+		return false
+	}
+	before, known, err := r.lastApplied(ctx, s.workspace.Name)
+	if err != nil {
+		return fail(Failed, err)
+	}
 	m, err := r.planAt(ctx, s, planOptions{Purpose: planstore.PurposeCorrection, Targets: verdict.Targets, Read: true})
 	if err != nil {
-		res.Status, res.Err = Failed, fmt.Errorf("plan the correction: %w", err)
-		return
+		return fail(Failed, err)
 	}
 	if err := verdict.Check(m.plan); err != nil {
-		found.Refused = err
-		return
+		res.Drift.Refused = err
+		return false
+	}
+	if why := beyondValues(before, known, m); why != "" {
+		res.Drift.Refused = errors.New(why)
+		return false
 	}
 	if !m.changes {
-		found.Refused = errors.New("the drift was gone by the time it was to be corrected")
-		return
+		res.Drift.Refused = errors.New("the drift was gone by the time it was to be corrected")
+		return false
+	}
+	// A correction brings the real objects back to what was applied; it does
+	// not apply a newer commit. So the record stays that of the last apply, and
+	// only the state moves on. Without one there is nothing to carry: a
+	// targeted plan vouches for nothing beyond its targets.
+	var record *planstore.Applied
+	if known {
+		record = &before
 	}
 	receipt, err := r.keep(ctx, s, m)
 	if err != nil {
-		res.Status, res.Err = Failed, err
-		return
+		return fail(Failed, err)
 	}
-	before, known := r.lastApplied(ctx, s.workspace.Name)
-	did := r.applyFile(ctx, s, receipt, m.path)
+	did := r.applyFile(ctx, s, receipt, m.path, record)
+	// Applied or not, a correction is for this moment only.
+	if err := r.opts.Plans.Delete(context.WithoutCancel(ctx), receipt.ID); err != nil && !errors.Is(err, planstore.ErrNotFound) {
+		did.Notes = append(did.Notes, fmt.Sprintf("The plan of the correction could not be taken out of the plan store: %v.", err))
+	}
 	res.Notes = append(res.Notes, did.Notes...)
 	res.Kept = did.Kept
 	if did.Status != Applied {
-		res.Status, res.Err = did.Status, fmt.Errorf("correct the drift: %w", did.Err)
-		return
+		return fail(did.Status, did.Err)
 	}
-	r.carryBaseline(ctx, before, known, res)
+	return true
 }
 
-// carryBaseline keeps what drift is measured against. A correction brings the
-// real objects back to what was applied; it does not apply a newer commit.
-func (r *Runner) carryBaseline(ctx context.Context, before planstore.Applied, known bool, res *Result) {
-	if !known {
-		return
+// beyondValues says what a correction might do beyond the values that the
+// verdict was held against, because Git has moved on since the last apply and
+// what it changed would run along; "" when nothing would.
+func beyondValues(before planstore.Applied, known bool, m *made) string {
+	switch {
+	case known && before.Plan.EnvironmentDigest != m.receipt.EnvironmentDigest:
+		return "the environment, which may choose the account or region that is managed, is not that of the last apply"
+	case known && before.Plan.ConfigurationDigest == m.receipt.ConfigurationDigest && !before.Partial:
+		return ""
+	case known && (before.Plan.ProvidersDigest == "" || before.Plan.ProvidersDigest != m.receipt.ProvidersDigest):
+		return "how its providers are configured is not known to be as it was at the last apply"
 	}
-	ctx = context.WithoutCancel(ctx)
-	latest, ok := r.lastApplied(ctx, before.Plan.Workspace)
-	if !ok {
-		return
+	for name, c := range m.plan.OutputChanges {
+		if c != nil && !c.Actions.NoOp() {
+			return fmt.Sprintf("the output `%s` would change along, and Git has moved on since the last apply", name)
+		}
 	}
-	before.AppliedAt = latest.AppliedAt
-	before.Serial, before.Lineage = latest.Serial, latest.Lineage
-	if err := r.opts.Plans.PutApplied(ctx, before); err != nil {
-		res.Notes = append(res.Notes, fmt.Sprintf("The correction could not be recorded: %v.", err))
+	for _, rc := range m.plan.ResourceChanges {
+		if rc == nil || rc.Change == nil || rc.Change.Actions.NoOp() {
+			continue
+		}
+		if config := resourceConfig(m.plan, rc); config != nil && len(config.Provisioners) > 0 {
+			return fmt.Sprintf("`%s` has provisioners, and Git has moved on since the last apply", rc.Address)
+		}
 	}
+	return ""
 }
 
-func (r *Runner) lastApplied(ctx context.Context, workspace string) (planstore.Applied, bool) {
-	applied, err := r.opts.Plans.LastApplied(ctx, workspace)
-	return applied, err == nil
+// lastApplied reads the record of a workspace's last apply, if there is one.
+func (r *Runner) lastApplied(ctx context.Context, workspace string) (applied planstore.Applied, known bool, err error) {
+	applied, err = r.opts.Plans.LastApplied(context.WithoutCancel(ctx), workspace)
+	if errors.Is(err, planstore.ErrNotFound) {
+		return planstore.Applied{}, false, nil
+	}
+	return applied, err == nil, err
 }
 
 // settle compares what a second look still finds with what was corrected. A
 // finding that is back at once is noise of its provider, not drift, and is
 // remembered as such, so that it is never corrected again.
-func (r *Runner) settle(ctx context.Context, verdict drift.Verdict, left []drift.Finding, policy drift.Policy, found *DriftResult, res *Result) {
+func (r *Runner) settle(ctx context.Context, verdict drift.Verdict, left []drift.Finding, policy drift.Policy, res *Result) {
+	found := res.Drift
 	var perpetual []string
 	for _, j := range verdict.Findings {
 		if !j.Allowed {
@@ -181,8 +241,8 @@ func (r *Runner) settle(ctx context.Context, verdict drift.Verdict, left []drift
 		return
 	}
 	res.Notes = append(res.Notes, fmt.Sprintf("%d of the findings came back the same right after they were corrected. That is noise of the provider; it is remembered, and not corrected again.", len(perpetual)))
-	applied, ok := r.lastApplied(ctx, res.Receipt.Workspace)
-	if !ok {
+	applied, known, err := r.lastApplied(ctx, res.Receipt.Workspace)
+	if err != nil || !known {
 		return
 	}
 	for _, key := range perpetual {
@@ -197,6 +257,10 @@ func (r *Runner) settle(ctx context.Context, verdict drift.Verdict, left []drift
 
 // facts are what package drift needs to know of a plan.
 func facts(p planstore.Plan) drift.Facts {
+	if len(p.FloatingModules) > 0 {
+		// The files do not say what such a module holds: no digest vouches for it.
+		p.ConfigurationDigest = "floats " + p.CreatedAt.String()
+	}
 	return drift.Facts{
 		Commit:           p.Commit,
 		Dirty:            p.Dirty,

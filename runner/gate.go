@@ -28,22 +28,31 @@ type evidence struct {
 	Inputs string
 	// State is the state's identity as it is now.
 	State terraform.StateID
+	// Applied is the id of the plan that was applied last; "" if none was.
+	Applied string
 	// Upstream names the dependencies that this run has changed: what the
 	// plan read of them through data sources may be history.
 	Upstream []string
 }
+
+// applyNever is the setting of a workspace that is only ever planned.
+const applyNever = "never"
 
 // gate decides whether a stored plan may be applied, with the reason. It is
 // the one place where "what was reviewed is what is applied" is made true.
 func gate(e evidence) (answer, string) {
 	p, w := e.Receipt, e.Workspace
 	switch {
-	case w.Apply == "never":
+	case w.Apply == applyNever:
 		return refuse, "plumbline.yaml says `apply: never` for this workspace."
 	case p.Purpose != planstore.PurposePlan || len(p.Targets) > 0:
 		return refuse, "The stored plan covers only some of the workspace's resources."
 	case p.Workspace != w.Name || p.Dir != w.Dir || p.TerraformWorkspace != w.Workspace:
 		return refuse, fmt.Sprintf("The stored plan was made for %s in %s with the Terraform workspace %s.", p.Workspace, p.Dir, p.TerraformWorkspace)
+	case e.Applied != "" && p.ID <= e.Applied:
+		// Ids sort by time. Without this rule a plan that a newer one has
+		// replaced would come back as soon as its change is needed once more.
+		return refuse, "It is already applied, or a newer plan of the workspace is."
 	case p.InputsDigest != e.Inputs:
 		return planAgain, "What the workspace reads has changed since the plan was made: its files, variables, environment or Terraform version."
 	case p.Lineage != e.State.Lineage && p.Lineage != "":

@@ -14,7 +14,7 @@ func TestGate(t *testing.T) {
 		return evidence{
 			Workspace: &workspaces.Workspace{Name: "app", Dir: "apps/app", Workspace: "default", Apply: "on-merge"},
 			Receipt: planstore.Plan{
-				Workspace: "app", Dir: "apps/app", TerraformWorkspace: "default", Purpose: planstore.PurposePlan,
+				ID: "20260102-b", Workspace: "app", Dir: "apps/app", TerraformWorkspace: "default", Purpose: planstore.PurposePlan,
 				InputsDigest: "d1", Lineage: "l1", Serial: 7,
 			},
 			Inputs: "d1",
@@ -36,6 +36,9 @@ func TestGate(t *testing.T) {
 		{"another workspace", func(e *evidence) { e.Receipt.Workspace = "other" }, refuse, "other"},
 		{"another directory", func(e *evidence) { e.Receipt.Dir = "elsewhere" }, refuse, "elsewhere"},
 		{"another Terraform workspace", func(e *evidence) { e.Receipt.TerraformWorkspace = "prod" }, refuse, "prod"},
+		{"an older plan was applied", func(e *evidence) { e.Applied = "20260101-a" }, applyStored, ""},
+		{"applied already", func(e *evidence) { e.Applied = "20260102-b" }, refuse, "already applied"},
+		{"a newer plan was applied", func(e *evidence) { e.Applied = "20260103-c" }, refuse, "newer"},
 		{"inputs moved", func(e *evidence) { e.Inputs = "d2" }, planAgain, "reads has changed"},
 		{"no digest at all", func(e *evidence) { e.Receipt.InputsDigest = "" }, planAgain, "reads has changed"},
 		{"the state moved on", func(e *evidence) { e.State.Serial = 8 }, planAgain, "from serial 7 to 8"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	tfjson "github.com/hashicorp/terraform-json"
@@ -74,9 +75,20 @@ type made struct {
 func (r *Runner) planAt(ctx context.Context, s *site, o planOptions) (*made, error) {
 	r.observe(s.workspace, PhasePlan)
 	m := &made{path: s.file(o.Purpose + ".tfplan")}
+	var err error
+	if s.digests, err = r.digest(ctx, s.workspace, s.binary); err != nil {
+		return nil, err
+	}
 	changes, err := s.dir.Plan(ctx, terraform.PlanOptions{Out: m.path, Targets: o.Targets})
 	if err != nil {
 		return nil, err
+	}
+	// The plan was made from the files that the digest is of, or it was not:
+	// somebody may have pulled meanwhile.
+	if now, err := r.digest(ctx, s.workspace, s.binary); err != nil {
+		return nil, err
+	} else if now.inputs != s.inputs {
+		return nil, errors.New("the files that the plan was made from changed while it was made: plan again")
 	}
 	m.changes = changes
 	content, err := terraform.PlanContent(m.path)
@@ -114,6 +126,8 @@ func (r *Runner) planAt(ctx context.Context, s *site, o planOptions) (*made, err
 		Dirty:               r.opts.Dirty,
 		InputsDigest:        s.inputs,
 		ConfigurationDigest: s.configuration,
+		EnvironmentDigest:   s.environment,
+		ProvidersDigest:     providersDigest(m.plan),
 		ContentDigest:       content,
 		Lineage:             state.Lineage,
 		Serial:              state.Serial,

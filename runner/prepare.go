@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,14 +21,13 @@ import (
 // found, its inputs digested.
 type site struct {
 	workspace *workspaces.Workspace
-	binary    terraform.Binary
-	dir       *terraform.Dir
-	// inputs is the digest of all that a plan of this workspace reads from
-	// this side: files, engine, version, variables, names of the environment.
-	// configuration is the same without what only pins versions.
-	inputs, configuration string
+	// home is where what is remembered of the workspace between runs is.
+	home   string
+	binary terraform.Binary
+	dir    *terraform.Dir
+	digests
 	// scratch is a private directory for plan files, removed by close.
-	scratch string
+	scratch *scratch
 	// notes are what a person should know of it, whatever is done next.
 	notes []string
 }
@@ -36,6 +36,9 @@ type site struct {
 // close the site.
 func (r *Runner) prepare(ctx context.Context, w *workspaces.Workspace) (*site, error) {
 	r.observe(w, PhaseInit)
+	if err := r.mistake(w); err != nil {
+		return nil, err
+	}
 	binary, err := r.opts.Installer.Find(ctx, terraform.Requirement{
 		Engine:           w.Engine,
 		Constraint:       w.Terraform,
@@ -83,47 +86,83 @@ func (r *Runner) prepare(ctx context.Context, w *workspaces.Workspace) (*site, e
 		notes = append(notes, abandonedNote(left))
 	}
 	// The digest comes after init, which may have written the lock file.
-	inputs, configuration, err := r.digest(ctx, w, binary)
+	read, err := r.digest(ctx, w, binary)
 	if err != nil {
 		return nil, err
 	}
-	scratch, err := os.MkdirTemp(home, "plan-")
+	place, err := newScratch(home)
 	if err != nil {
 		return nil, fmt.Errorf("make a private directory for the plan of %s: %w", w.Name, err)
 	}
-	return &site{workspace: w, binary: binary, dir: dir, inputs: inputs, configuration: configuration, scratch: scratch, notes: notes}, nil
+	if note := r.noteErrored(ctx, w, home); note != "" {
+		notes = append(notes, note)
+	}
+	return &site{workspace: w, home: home, binary: binary, dir: dir, digests: read, scratch: place, notes: notes}, nil
+}
+
+// mistake is what discovery found wrong with a workspace, or with a module that
+// it calls: what cannot be read, or leads out of the repository, is not run.
+func (r *Runner) mistake(w *workspaces.Workspace) error {
+	for _, p := range r.opts.Set.Problems {
+		if !p.IsError() || p.File == workspaces.ConfigFile {
+			continue
+		}
+		dir := path.Dir(p.File)
+		if p.Workspace == w.Name || p.File != "" && (dir == w.Dir || slices.Contains(w.Modules, dir)) {
+			return p
+		}
+	}
+	return nil
 }
 
 // close removes the plan files: they hold secrets in clear.
-func (s *site) close() { os.RemoveAll(s.scratch) }
+func (s *site) close() { s.scratch.remove() }
 
 // file is a path for a plan file that nobody else can read.
-func (s *site) file(name string) string { return filepath.Join(s.scratch, name) }
+func (s *site) file(name string) string { return filepath.Join(s.scratch.dir, name) }
 
-// digest is the inputs digest of a workspace: two plans with the same digest
-// were made from the same files by the same Terraform with the same variables.
-// configuration is the part of it in which a new version does not show.
-func (r *Runner) digest(ctx context.Context, w *workspaces.Workspace, binary terraform.Binary) (inputs, configuration string, err error) {
+// digests tell what a plan of a workspace is made from on this side.
+type digests struct {
+	// inputs covers all of it: files, engine, version, variables, and the
+	// environment. Two plans with the same one were made from the same.
+	inputs string
+	// configuration is the part of it in which a new version does not show.
+	configuration string
+	// environment covers what chooses, by its value, what is managed.
+	environment string
+}
+
+func (r *Runner) digest(ctx context.Context, w *workspaces.Workspace, binary terraform.Binary) (digests, error) {
 	files, err := r.opts.Set.Digest(ctx, r.opts.Files, w)
 	if err != nil {
-		return "", "", fmt.Errorf("digest the inputs of %s: %w", w.Name, err)
+		return digests{}, fmt.Errorf("digest the inputs of %s: %w", w.Name, err)
 	}
 	environ := terraform.Environ(r.opts.Environ, w.Env)
 	slices.Sort(environ)
-	var settings strings.Builder
+	names := terraform.EnvNames(environ)
+	secrets := terraform.Secrets(environ)
+	var settings, values strings.Builder
 	fmt.Fprintf(&settings, "workspace %q\nvar_files %q\nbackend_config %q\n", w.Workspace, w.VarFiles, w.BackendConfig)
-	fmt.Fprintf(&settings, "environment %q\n", terraform.EnvNames(environ))
+	fmt.Fprintf(&settings, "environment %q\n", names)
 	for _, kv := range environ {
-		if strings.HasPrefix(kv, "TF_VAR_") {
+		name, value, _ := strings.Cut(kv, "=")
+		switch {
+		case strings.HasPrefix(name, "TF_VAR_"):
 			fmt.Fprintf(&settings, "variable %q\n", kv)
+		case slices.Contains(names, name) && !slices.Contains(secrets, strings.TrimSpace(value)):
+			fmt.Fprintf(&values, "%q\n", kv)
 		}
 	}
-	sum := func(text string) string {
-		digest := sha256.Sum256([]byte(text + settings.String()))
+	sum := func(parts ...string) string {
+		digest := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 		return hex.EncodeToString(digest[:])
 	}
-	inputs = sum(fmt.Sprintf("files %s\nengine %s %s\n", files.Inputs, binary.Engine, binary.Version))
-	return inputs, sum(fmt.Sprintf("configuration %s\n", files.Configuration)), nil
+	d := digests{
+		configuration: sum("configuration", files.Configuration, settings.String()),
+		environment:   sum("environment", values.String()),
+	}
+	d.inputs = sum("inputs", files.Inputs, binary.Engine, binary.Version, settings.String(), d.environment)
+	return d, nil
 }
 
 // abandonedNote tells of an apply that went on after its Plumbline had died.

@@ -45,7 +45,17 @@ func Report(results []Result, o ReportOptions) prcomment.Report {
 	for _, p := range o.Problems {
 		rep.Warnings = append(rep.Warnings, p.Error())
 	}
+	expired := map[string]bool{}
 	for i, res := range results {
+		if res.Drift != nil {
+			// One rule may stand for many workspaces; it is told once.
+			for _, rule := range res.Drift.Verdict.Expired {
+				if note := expiredNote(rule); !expired[note] {
+					expired[note] = true
+					rep.Warnings = append(rep.Warnings, note)
+				}
+			}
+		}
 		rep.Workspaces = append(rep.Workspaces, row(i, res))
 	}
 	return rep
@@ -84,9 +94,6 @@ func row(order int, res Result) prcomment.Workspace {
 		}
 		if d.Refused != nil {
 			w.Notes = append(w.Notes, "Nothing was corrected: "+d.Refused.Error()+".")
-		}
-		for _, rule := range d.Verdict.Expired {
-			w.Notes = append(w.Notes, expiredNote(rule))
 		}
 	}
 	return w

@@ -36,6 +36,21 @@ const (
 	Removed Status = "removed"
 )
 
+// past says of a workspace, in the past tense, how it ended.
+func (s Status) past() string {
+	switch s {
+	case Failed:
+		return "has failed"
+	case Partly:
+		return "was applied in part"
+	case Held:
+		return "is held"
+	case Skipped:
+		return "was not started"
+	}
+	return "is " + string(s)
+}
+
 // Result is how one workspace's part of a run ended.
 type Result struct {
 	Workspace *workspaces.Workspace

@@ -43,13 +43,14 @@ func (p *program) apply(c *cli.Context) error {
 	}
 	p.warn(set.Problems)
 	show := p.progress()
+	defer show.end()
 	run, store, err := p.openRunner(c, co, set, show.observe)
 	if err != nil {
 		return err
 	}
 	var selected []*workspaces.Workspace
 	if c.NArg() > 0 {
-		selected, err = set.Select(c.Args().Slice())
+		selected, err = co.named(set, c.Args().Slice())
 	} else {
 		selected, err = p.withPlans(c, set, store)
 	}
@@ -86,13 +87,17 @@ func (p *program) withPlans(c *cli.Context, set *workspaces.Set, store *planstor
 	var selected []*workspaces.Workspace
 	seen := map[string]bool{}
 	for _, plan := range plans {
-		if seen[plan.Workspace] {
+		if plan.Purpose != planstore.PurposePlan || seen[plan.Workspace] {
 			continue
 		}
 		seen[plan.Workspace] = true
-		if w, ok := set.Get(plan.Workspace); ok {
+		w, ok := set.Get(plan.Workspace)
+		switch {
+		case ok && w.Apply == "never":
+			fmt.Fprintf(p.stderr, "%s is left out: plumbline.yaml says `apply: never`\n", printable(w.Name))
+		case ok:
 			selected = append(selected, w)
-		} else {
+		default:
 			fmt.Fprintf(p.stderr, "warning: plan %s is of %s, which is no longer a workspace: it was left alone (`plumbline plans prune` removes old plans)\n", plan.ID, printable(plan.Workspace))
 		}
 	}

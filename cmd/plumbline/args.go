@@ -14,7 +14,8 @@ import (
 // the first argument that is no flag, and would take --json for a workspace.
 // What follows "--" is left alone.
 func flagsFirst(app *cli.App, args []string) []string {
-	if len(args) == 0 {
+	// A shell that asks for completions says so with the last argument.
+	if len(args) == 0 || args[len(args)-1] == "--generate-bash-completion" {
 		return args
 	}
 	out := []string{args[0]}

@@ -63,6 +63,7 @@ func (p *program) demo(c *cli.Context) (err error) {
 	stage.say("That was the whole life of a change, in %s.", short(time.Since(start)))
 	stage.say("Try it on a repository of your own: `plumbline workspaces`, then `plumbline plan`.")
 	if c.Bool("keep") {
+		p.idle.Store(true)
 		return stage.keep(ctx)
 	}
 	return nil

@@ -50,11 +50,12 @@ func (p *program) drift(c *cli.Context, options runner.DriftOptions) error {
 		return err
 	}
 	p.warn(set.Problems)
-	selected, err := choose(set, co, c.Args().Slice(), c.Bool("all"))
+	selected, err := co.choose(set, c.Args().Slice(), c.Bool("all"))
 	if err != nil {
 		return err
 	}
 	show := p.progress()
+	defer show.end()
 	run, _, err := p.openRunner(c, co, set, show.observe)
 	if err != nil {
 		return err
@@ -70,7 +71,7 @@ func (p *program) drift(c *cli.Context, options runner.DriftOptions) error {
 	if err != nil {
 		return err
 	}
-	return driftStatus(results, set.Problems)
+	return driftStatus(results, concerning(set.Problems, selected, c.NArg() > 0))
 }
 
 func driftStatus(results []runner.Result, problems []workspaces.Problem) error {

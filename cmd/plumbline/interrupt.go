@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// interrupts returns a context that the first SIGINT or SIGTERM cancels, and a
+// interrupts returns a context that the first SIGINT, SIGTERM or SIGHUP cancels, and a
 // channel that the second one closes. stop gives the signals back.
 //
 // The first asks Terraform to stop, and Plumbline waits for it. The second
@@ -19,7 +19,11 @@ func (p *program) interrupts() (ctx context.Context, hurry <-chan struct{}, stop
 	ctx, cancel := context.WithCancel(context.Background())
 	closing := make(chan struct{})
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// A reader that goes away (`plumbline apply | head`) must not end an apply.
+	// Being notified, and not ignoring, keeps the signal as it was for children.
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, syscall.SIGPIPE)
 	done := make(chan struct{})
 	var ended sync.WaitGroup
 	ended.Go(func() {
@@ -32,6 +36,9 @@ func (p *program) interrupts() (ctx context.Context, hurry <-chan struct{}, stop
 			switch n {
 			case 1:
 				cancel()
+				if p.idle.Load() {
+					continue
+				}
 				fmt.Fprintln(p.stderr, "\nplumbline: interrupted. Terraform was asked to stop; waiting for it to end and to save its state.\n"+
 					"plumbline: a second interrupt makes it exit at once: what an apply has created and not yet saved may be lost from the state.")
 			case 2:
@@ -42,6 +49,7 @@ func (p *program) interrupts() (ctx context.Context, hurry <-chan struct{}, stop
 	})
 	return ctx, closing, func() {
 		signal.Stop(signals)
+		signal.Stop(pipes)
 		close(done)
 		ended.Wait()
 		cancel()

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"sync/atomic"
 
 	"github.com/urfave/cli/v2"
 
@@ -66,6 +68,8 @@ type program struct {
 	environ        []string
 	// hurry is closed by the second interrupt.
 	hurry <-chan struct{}
+	// idle is set while nothing runs that an interrupt could leave half done.
+	idle *atomic.Bool
 }
 
 // status is an error that carries the exit status and says nothing more: what
@@ -77,6 +81,7 @@ func (s status) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 // run runs one command line, listening for interrupts, and returns the exit
 // status.
 func (p *program) run(args []string) int {
+	p.idle = new(atomic.Bool)
 	ctx, hurry, stop := p.interrupts()
 	defer stop()
 	p.hurry = hurry
@@ -94,13 +99,17 @@ func (p *program) runContext(ctx context.Context, args []string) int {
 	case errors.As(err, &code):
 		return int(code)
 	default:
-		fmt.Fprintf(p.stderr, "plumbline: %v\n", err)
+		var lines []string
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			lines = append(lines, printable(line))
+		}
+		fmt.Fprintf(p.stderr, "plumbline: %s\n", strings.Join(lines, "\n"))
 		return exitError
 	}
 }
 
 func (p *program) app() *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:                   "plumbline",
 		Usage:                  "GitOps for Terraform",
 		Version:                version,
@@ -139,5 +148,20 @@ func (p *program) app() *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
+	}
+	for _, command := range app.Commands {
+		saysUsage(command)
+	}
+	return app
+}
+
+// saysUsage makes a mistake in a command's flags one line that says where help
+// is, instead of the whole help on standard output.
+func saysUsage(c *cli.Command) {
+	c.OnUsageError = func(c *cli.Context, err error, _ bool) error {
+		return fmt.Errorf("%w (see `plumbline %s --help`)", err, strings.TrimPrefix(c.Command.HelpName, "plumbline "))
+	}
+	for _, sub := range c.Subcommands {
+		saysUsage(sub)
 	}
 }

@@ -51,6 +51,10 @@ func (p *program) migrate(c *cli.Context) error {
 			return err
 		}
 	}
+	target := filepath.Join(co.root, workspaces.ConfigFile)
+	if _, err := os.Lstat(target); err == nil && !c.Bool("force") && !c.Bool("stdout") {
+		return fmt.Errorf("%s exists already: look at the result with --stdout, or replace the file with --force", target)
+	}
 	data, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no %s: say which file to read (`plumbline migrate FILE`)", name)
@@ -68,10 +72,6 @@ func (p *program) migrate(c *cli.Context) error {
 	if c.Bool("stdout") {
 		_, err := p.stdout.Write(yaml)
 		return err
-	}
-	target := filepath.Join(co.root, workspaces.ConfigFile)
-	if _, err := os.Lstat(target); err == nil && !c.Bool("force") {
-		return fmt.Errorf("%s exists already: look at the result with --stdout, or replace the file with --force", target)
 	}
 	if err := renameio.WriteFile(target, yaml, 0o644); err != nil {
 		return fmt.Errorf("write %s: %w", target, err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,16 +16,44 @@ import (
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
-// printJSON prints one value, indented, as the whole of a command's output.
+// printJSON prints one value, indented, as the whole of a command's output. No
+// secret of the environment is in it.
 func (p *program) printJSON(v any) error {
-	enc := json.NewEncoder(p.stdout)
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
 	enc.SetIndent("", "  ")
 	// Addresses hold < and >; JSON that a person reads is better without \u003c.
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("print the result: %w", err)
 	}
+	if _, err := p.stdout.Write(withoutSecrets(out.Bytes(), p.secrets())); err != nil {
+		return fmt.Errorf("print the result: %w", err)
+	}
 	return nil
+}
+
+// withoutSecrets takes values out of JSON, as they stand in a string and as
+// they stand in a string that is JSON itself. What is left is valid JSON.
+func withoutSecrets(out []byte, secrets []string) []byte {
+	for _, secret := range secrets {
+		once := inString(secret)
+		for _, form := range []string{inString(once), once} {
+			out = bytes.ReplaceAll(out, []byte(form), []byte("(secret)"))
+		}
+	}
+	return out
+}
+
+// inString is how a value stands between the quotes of a JSON string.
+func inString(s string) string {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		return s // No string fails to be encoded.
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(out.String()), `"`), `"`)
 }
 
 // table prints rows of cells in columns; the first row is the heading.

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,6 +53,7 @@ func (p *program) plan(c *cli.Context) error {
 		return err
 	}
 	show := p.progress()
+	defer show.end()
 	run, _, err := p.openRunner(c, co, set, show.observe)
 	if err != nil {
 		return err
@@ -70,14 +74,17 @@ func (p *program) plan(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return planStatus(results, set.Problems)
+	return planStatus(results, concerning(set.Problems, selected, c.NArg() > 0))
 }
 
 // selectForPlan returns what to plan, and what it was compared with.
 func (p *program) selectForPlan(c *cli.Context, co *checkout, set *workspaces.Set) ([]*workspaces.Workspace, string, error) {
 	commits := c.String("affected")
+	if c.IsSet("affected") && commits == "" {
+		return nil, "", errNoRange
+	}
 	if commits == "" {
-		selected, err := choose(set, co, c.Args().Slice(), c.Bool("all"))
+		selected, err := co.choose(set, c.Args().Slice(), c.Bool("all"))
 		return selected, "", err
 	}
 	if c.NArg() > 0 || c.Bool("all") {
@@ -90,9 +97,22 @@ func (p *program) selectForPlan(c *cli.Context, co *checkout, set *workspaces.Se
 	if head != co.head.Commit {
 		return nil, "", fmt.Errorf("--affected %s ends at %.8s, but %.8s is checked out, and Terraform runs in the checkout: check out the end of the range first", commits, head, co.head.Commit)
 	}
+	// The reasons are the commits', the settings those of the checkout, which
+	// is what Terraform runs in.
+	for i, w := range touched {
+		if mine, ok := set.Get(w.Name); ok {
+			copied := *mine
+			copied.Reasons = w.Reasons
+			touched[i] = &copied
+		}
+	}
 	base, _, _ := strings.Cut(commits, "..")
 	return touched, base, nil
 }
+
+// errNoRange is what an unset variable in a CI job leads to. Planning all, or
+// nothing, would both be wrong.
+var errNoRange = errors.New("--affected is empty: give it BASE..HEAD")
 
 // printReport prints the pages of a report as they would be posted; on a
 // terminal, as they would look.
@@ -110,6 +130,25 @@ func (p *program) printReport(rep prcomment.Report) error {
 		}
 	}
 	return nil
+}
+
+// concerning returns the problems that decide a command's status: all of them,
+// unless workspaces were named; then a mistake elsewhere is only told.
+func concerning(problems []workspaces.Problem, selected []*workspaces.Workspace, named bool) []workspaces.Problem {
+	if !named {
+		return problems
+	}
+	var mine []workspaces.Problem
+	for _, problem := range problems {
+		dir := path.Dir(problem.File)
+		for _, w := range selected {
+			if problem.Workspace == w.Name || dir == w.Dir || slices.Contains(w.Modules, dir) {
+				mine = append(mine, problem)
+				break
+			}
+		}
+	}
+	return mine
 }
 
 func planStatus(results []runner.Result, problems []workspaces.Problem) error {

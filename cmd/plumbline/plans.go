@@ -22,7 +22,7 @@ func (p *program) plansCommand() *cli.Command {
 		Description: "Plans are kept sealed: only who has the key can read them.\n\n" +
 			"Examples:\n" +
 			"   plumbline plans list\n" +
-			"   plumbline plans show 20260314T0912\n" +
+			"   plumbline plans show 20261121-090527\n" +
 			"   plumbline plans verify\n" +
 			"   plumbline plans prune --older-than 720h --dry-run",
 		Subcommands: []*cli.Command{
@@ -37,7 +37,7 @@ func (p *program) plansCommand() *cli.Command {
 				Name:        "show",
 				Usage:       "show one stored plan, whole; an id may be shortened",
 				ArgsUsage:   "ID",
-				Description: "With --state, ID is the place of a state that Terraform could not save, and the state itself is printed:\nit holds secrets, so send it to a file and remove that when it was pushed.\n\nExamples:\n   plumbline plans show 20260314T0912\n   plumbline plans show --state PLACE > recovered.tfstate",
+				Description: "With --state, ID is the place of a state that Terraform could not save, and the state itself is printed:\nit holds secrets, so send it to a file and remove that when it was pushed.\n\nExamples:\n   plumbline plans show 20261121-090527\n   plumbline plans show --state PLACE > recovered.tfstate",
 				Flags:       append(storeFlags(), &cli.BoolFlag{Name: "state", Usage: "print a state that Terraform could not save"}, jsonFlag()),
 				Action:      p.plansShow,
 			},
@@ -52,7 +52,7 @@ func (p *program) plansCommand() *cli.Command {
 			{
 				Name:        "prune",
 				Usage:       "remove old plans; the newest of each workspace stays",
-				Description: "Removes the plans of a workspace that was applied since, which can never be applied again, and those\nthat are older than a limit. States that Terraform could not save are never removed.\n\nExamples:\n   plumbline plans prune\n   plumbline plans prune --older-than 24h --keep 3 --dry-run\n   plumbline plans prune --broken",
+				Description: "Removes plans that are older than a limit. What was applied has left the store already, and states that\nTerraform could not save are never removed.\n\nExamples:\n   plumbline plans prune\n   plumbline plans prune --older-than 24h --keep 3 --dry-run\n   plumbline plans prune --broken",
 				Flags: append(storeFlags(),
 					&cli.DurationFlag{Name: "older-than", Usage: "remove plans older than `DURATION`, such as 720h", Value: 30 * 24 * time.Hour},
 					&cli.IntFlag{Name: "keep", Usage: "keep at least the `N` newest plans of each workspace", Value: 1},
@@ -213,12 +213,11 @@ func (p *program) plansPrune(c *cli.Context) error {
 		return fmt.Errorf("--older-than and --keep cannot be negative")
 	}
 	removed, err := store.Prune(c.Context, planstore.PruneOptions{
-		OlderThan:  c.Duration("older-than"),
-		Superseded: true,
-		Keep:       c.Int("keep"),
-		Newest:     c.IsSet("keep") && c.Int("keep") == 0,
-		Broken:     c.Bool("broken"),
-		DryRun:     c.Bool("dry-run"),
+		OlderThan: c.Duration("older-than"),
+		Keep:      c.Int("keep"),
+		Newest:    c.Int("keep") == 0,
+		Broken:    c.Bool("broken"),
+		DryRun:    c.Bool("dry-run"),
 	})
 	if err != nil {
 		return err
@@ -229,13 +228,20 @@ func (p *program) plansPrune(c *cli.Context) error {
 		}
 		return p.printJSON(removed)
 	}
-	verb := "removed"
+	verb, plural := "removed", "plans"
+	if len(removed) == 1 {
+		plural = "plan"
+	}
 	if c.Bool("dry-run") {
 		verb = "would remove"
 	}
 	for _, plan := range removed {
-		fmt.Fprintf(p.stdout, "%s %s of %s\n", verb, plan.ID, printable(plan.Workspace))
+		of := "of " + printable(plan.Workspace)
+		if plan.Workspace == "" {
+			of = "which could not be read"
+		}
+		fmt.Fprintf(p.stdout, "%s %s %s\n", verb, plan.ID, of)
 	}
-	fmt.Fprintf(p.stdout, "%s %d plans\n", verb, len(removed))
+	fmt.Fprintf(p.stdout, "%s %d %s\n", verb, len(removed), plural)
 	return nil
 }

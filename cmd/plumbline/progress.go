@@ -106,11 +106,13 @@ func (g *progress) observe(e runner.Event) {
 	g.draw(e.At)
 }
 
-// end stops showing; what has ended stays on the screen.
+// end stops showing; what has ended stays on the screen. Ending it again does
+// nothing.
 func (g *progress) end() {
 	if !g.live {
 		return
 	}
+	g.live = false
 	close(g.done)
 	g.tick.Wait()
 	g.ticker.Stop()
@@ -166,8 +168,7 @@ func outcome(r *runner.Result) string {
 		return fmt.Sprintf("drifted, %d remaining", r.Drift.Remaining)
 	case runner.Failed, runner.Partly, runner.Skipped:
 		if r.Err != nil {
-			first, _, _ := strings.Cut(strings.TrimSpace(r.Err.Error()), "\n")
-			return string(r.Status) + ": " + printable(first)
+			return string(r.Status) + ": " + printable(firstLine(r.Err.Error()))
 		}
 	case runner.Held:
 		if r.Hold != nil {
@@ -183,6 +184,18 @@ func outcome(r *runner.Result) string {
 		return "no changes"
 	}
 	return string(r.Status)
+}
+
+// firstLine is the line of an error that says most: Terraform's own first one,
+// if there is any.
+func firstLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	for _, line := range lines {
+		if strings.HasPrefix(line, "Error: ") {
+			return line
+		}
+	}
+	return lines[0]
 }
 
 // clip keeps a line within the terminal, so that drawing again hits the same

@@ -1,21 +1,18 @@
 package main
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/plumbline-dev/plumbline/internal/gitrepo"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
 	"github.com/plumbline-dev/plumbline/runner"
@@ -51,120 +48,6 @@ func jsonFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "json", Usage: "print JSON instead of text"}
 }
 
-// checkout is the repository that a command looks at.
-type checkout struct {
-	// repo is nil where the directory is not in a Git repository.
-	repo *gitrepo.Repo
-	root string
-	// here is the slash path of the starting directory from root.
-	here  string
-	files fs.FS
-	head  gitrepo.Head
-	facts *workspaces.FactCache
-}
-
-// openCheckout finds the repository around the directory given by --chdir.
-// Without Git, the directory itself is the root.
-func (p *program) openCheckout(c *cli.Context) (*checkout, error) {
-	dir, err := filepath.Abs(c.String("chdir"))
-	if err != nil {
-		return nil, err
-	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
-		return nil, fmt.Errorf("open the checkout: %w", err)
-	}
-	if info, err := os.Stat(dir); err != nil {
-		return nil, fmt.Errorf("open the checkout: %w", err)
-	} else if !info.IsDir() {
-		return nil, fmt.Errorf("open the checkout: %s is not a directory", dir)
-	}
-	co := &checkout{root: dir, here: "."}
-	repo, err := gitrepo.Open(c.Context, dir, p.environ)
-	switch {
-	case errors.Is(err, gitrepo.ErrNotRepository):
-	case err != nil:
-		return nil, err
-	case repo.Root() == "":
-		return nil, fmt.Errorf("%s is a bare repository: Terraform needs a work tree to run in", dir)
-	default:
-		co.repo, co.root = repo, repo.Root()
-		rel, err := filepath.Rel(co.root, dir)
-		if err != nil {
-			return nil, err
-		}
-		co.here = filepath.ToSlash(rel)
-		if co.head, err = repo.Head(c.Context); err != nil {
-			return nil, err
-		}
-	}
-	co.files = os.DirFS(co.root)
-	where, err := p.paths(c)
-	if err != nil {
-		return nil, err
-	}
-	co.facts = workspaces.OpenFactCache(filepath.Join(where.cache, "facts", repositoryID(co.root, co.identity())))
-	return co, nil
-}
-
-// close saves what was learned about files, for the next time. Losing it costs
-// time and nothing else.
-func (co *checkout) close() { _ = co.facts.Save() }
-
-// discover finds the workspaces of the checkout as it is on disk.
-func (co *checkout) discover(ctx context.Context) (*workspaces.Set, error) {
-	return workspaces.Discover(ctx, co.files, workspaces.Options{Facts: co.facts})
-}
-
-// resolve turns a range of revisions into two commits.
-func (co *checkout) resolve(ctx context.Context, commits string) (base, head string, err error) {
-	if base, head, err = gitrepo.ParseRange(commits); err != nil {
-		return "", "", err
-	}
-	if base, err = co.repo.Resolve(ctx, base); err != nil {
-		return "", "", err
-	}
-	head, err = co.repo.Resolve(ctx, head)
-	return base, head, err
-}
-
-// affected finds what the commits of a range touch. With two commits nothing
-// is read from the work tree. The result's set is that of the range's head.
-func (co *checkout) affected(ctx context.Context, commits string) ([]*workspaces.Workspace, *workspaces.Set, string, error) {
-	if co.repo == nil {
-		return nil, nil, "", fmt.Errorf("--affected compares commits, but %s is not in a Git repository", co.root)
-	}
-	base, head, err := co.resolve(ctx, commits)
-	if err != nil {
-		return nil, nil, "", fmt.Errorf("--affected %s: %w", commits, err)
-	}
-	sets := make([]*workspaces.Set, 2)
-	for i, commit := range []string{base, head} {
-		tree, err := co.repo.Tree(ctx, commit)
-		if err != nil {
-			return nil, nil, "", err
-		}
-		defer tree.Close()
-		if sets[i], err = workspaces.Discover(ctx, tree, workspaces.Options{Facts: co.facts}); err != nil {
-			if i == 0 && len(workspaces.Problems(err)) > 0 {
-				// A base whose configuration is wrong is no reason not to look
-				// at the commit that mends it: all that it has is new.
-				sets[i] = nil
-				continue
-			}
-			return nil, nil, "", err
-		}
-	}
-	diff, err := co.repo.Diff(ctx, base, head)
-	if err != nil {
-		return nil, nil, "", err
-	}
-	changes := make([]workspaces.Change, len(diff))
-	for i, d := range diff {
-		changes[i] = workspaces.Change{Path: d.Path, Deleted: d.Status == 'D'}
-	}
-	return workspaces.Affected(sets[0], sets[1], changes), sets[1], head, nil
-}
-
 // paths are where Plumbline keeps things outside of the checkout.
 type paths struct {
 	cache string // can be had again
@@ -175,7 +58,7 @@ func (p *program) paths(c *cli.Context) (paths, error) {
 	cache := c.String("cache-dir")
 	if cache == "" {
 		base := p.getenv("XDG_CACHE_HOME")
-		if base == "" {
+		if !filepath.IsAbs(base) {
 			home := p.getenv("HOME")
 			if home == "" {
 				return paths{}, errors.New("neither HOME nor XDG_CACHE_HOME is set: say where to keep things with --cache-dir")
@@ -184,8 +67,10 @@ func (p *program) paths(c *cli.Context) (paths, error) {
 		}
 		cache = filepath.Join(base, "plumbline")
 	}
+	// A relative value is to be ignored, says the XDG Base Directory
+	// Specification; it would put the key into the checkout.
 	state := p.getenv("XDG_STATE_HOME")
-	if state == "" {
+	if !filepath.IsAbs(state) {
 		if home := p.getenv("HOME"); home != "" {
 			state = filepath.Join(home, ".local", "state")
 		} else {
@@ -200,10 +85,10 @@ func (p *program) paths(c *cli.Context) (paths, error) {
 }
 
 // repositoryID names something of a repository in paths: readable, and unique
-// by its key.
-func repositoryID(root, key string) string {
+// by its key. It depends on nothing but the key.
+func repositoryID(key string) string {
 	sum := sha256.Sum256([]byte(key))
-	return filepath.Base(root) + "-" + hex.EncodeToString(sum[:6])
+	return path.Base(filepath.ToSlash(key)) + "-" + hex.EncodeToString(sum[:6])
 }
 
 func (co *checkout) identity() string {
@@ -221,7 +106,9 @@ func (p *program) openStore(c *cli.Context, co *checkout) (*planstore.Store, err
 	}
 	location := c.String("plan-store")
 	if location == "" {
-		location = filepath.Join(where.state, "plans", repositoryID(co.root, co.identity()))
+		location = filepath.Join(where.state, "plans", repositoryID(co.identity()))
+	} else if !strings.Contains(location, "://") && !filepath.IsAbs(location) {
+		location = filepath.Join(c.String("chdir"), location)
 	}
 	keyFile := c.String("plan-key-file")
 	if keyFile == "" {
@@ -278,7 +165,7 @@ func (p *program) openRunner(c *cli.Context, co *checkout, set *workspaces.Set, 
 		}),
 		Providers: providers,
 		// Two clones of one repository share plans, but not data directories.
-		WorkDir:  filepath.Join(where.cache, "work", repositoryID(co.root, co.root)),
+		WorkDir:  filepath.Join(where.cache, "work", repositoryID(co.root)),
 		Environ:  p.environ,
 		Parallel: c.Int("parallel"),
 		Hurry:    p.hurry,
@@ -294,30 +181,6 @@ func (p *program) logger(c *cli.Context) (*slog.Logger, error) {
 		return nil, fmt.Errorf("--log-level %q: use debug, info, warn or error", c.String("log-level"))
 	}
 	return slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: level})), nil
-}
-
-// choose picks the workspaces that a command line names: by name, by
-// directory, all with --all, and otherwise those in or under the directory
-// that the command was started in.
-func choose(set *workspaces.Set, co *checkout, names []string, all bool) ([]*workspaces.Workspace, error) {
-	switch {
-	case all && len(names) > 0:
-		return nil, fmt.Errorf("either name workspaces or say --all, not both")
-	case len(names) > 0:
-		return set.Select(names)
-	case all || co.here == ".":
-		return set.Workspaces, nil
-	}
-	var under []*workspaces.Workspace
-	for _, w := range set.Workspaces {
-		if w.Dir == co.here || strings.HasPrefix(w.Dir, co.here+"/") {
-			under = append(under, w)
-		}
-	}
-	if len(under) == 0 {
-		return nil, fmt.Errorf("there is no workspace in %s: name one, or say --all (`plumbline workspaces` lists them)", co.here)
-	}
-	return under, nil
 }
 
 func (p *program) getenv(name string) string {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -40,6 +41,9 @@ func (p *program) workspaces(c *cli.Context) error {
 	defer co.close()
 	var set *workspaces.Set
 	var list []*workspaces.Workspace
+	if c.IsSet("affected") && c.String("affected") == "" {
+		return errNoRange
+	}
 	if r := c.String("affected"); r != "" {
 		list, set, _, err = co.affected(c.Context, r)
 	} else if set, err = co.discover(c.Context); err == nil {
@@ -49,9 +53,13 @@ func (p *program) workspaces(c *cli.Context) error {
 		return err
 	}
 	if c.NArg() > 0 {
-		if list, err = (&workspaces.Set{Workspaces: list}).Select(c.Args().Slice()); err != nil {
+		named, err := co.named(set, c.Args().Slice())
+		if err != nil {
 			return err
 		}
+		list = slices.DeleteFunc(slices.Clone(list), func(w *workspaces.Workspace) bool {
+			return !slices.ContainsFunc(named, func(n *workspaces.Workspace) bool { return n.Name == w.Name })
+		})
 	}
 	p.warn(set.Problems)
 	for _, w := range list {
