@@ -101,8 +101,17 @@ func (d *Dir) Apply(ctx context.Context, planFile string) (Applied, error) {
 	if err != nil {
 		return a, err
 	}
-	a.Started, a.Done, a.Begun = true, end.done, end.begun
-	a.ErroredState = d.ErroredState()
+	a.Done, a.Begun = end.done, end.begun
+	// Terraform turns a plan down before the first change. The same words may also come from a Terraform that a
+	// provisioner has run; by then something was begun.
+	refused := turnedDown(end.stderr, d.secrets)
+	if len(a.Done)+len(a.Begun) > 0 || end.err == nil {
+		refused = nil
+	}
+	a.Started = refused == nil
+	if end.err != nil {
+		a.ErroredState = d.ErroredState() // After a success it could only be that of another workspace.
+	}
 	// The context may be cancelled; what is the case must be known all the same.
 	readCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
@@ -116,11 +125,8 @@ func (d *Dir) Apply(ctx context.Context, planFile string) (Applied, error) {
 		return a, fmt.Errorf("everything was applied, but the state could not be read afterwards: %w", stateErr)
 	case end.stopped != nil:
 		return a, d.interruptedApply(end, a, stateErr)
-	}
-	// Those words may also come from a Terraform that a provisioner has run; by then something was begun.
-	if err := turnedDown(end.stderr, d.secrets); err != nil && len(a.Done)+len(a.Begun) == 0 {
-		a.Started = false
-		return a, err
+	case refused != nil:
+		return a, refused
 	}
 	return a, fmt.Errorf("%w\n\n%s", d.ended("apply", end.err, end.stderr, end.stdout), d.account(end, a, stateErr))
 }

@@ -271,6 +271,26 @@ resource "terraform_data" "it" {
 	}
 }
 
+// Two workspaces of one root module share the place of errored.tfstate.
+func TestErroredStateOfAnotherWorkspace(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "main.tf", fmt.Sprintf(`
+resource "terraform_data" "it" {
+  provisioner "local-exec" {
+    command = "echo '{}' > %s"
+  }
+}
+`, filepath.Join(dir, "errored.tfstate")))
+	d, file := ready(t, options(t, dir))
+	if a, err := d.Apply(t.Context(), file); err != nil || a.ErroredState != "" || !a.Started {
+		t.Errorf("got %+v, %v, want a success that left no errored state", a, err)
+	}
+	if d.ErroredState() == "" {
+		t.Error("the file is not seen")
+	}
+}
+
 // slowly is a resource that says when it is being made and then takes its time.
 func slowly(started string, seconds int) string {
 	return fmt.Sprintf(`

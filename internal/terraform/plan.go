@@ -10,8 +10,7 @@ import (
 	"github.com/hashicorp/terraform-exec/tfexec"
 )
 
-// PlanOptions are the settings of one plan. It takes no state lock: whether an apply came between is told later by the
-// serial, and Terraform refuses a stale plan.
+// PlanOptions are the settings of one plan.
 type PlanOptions struct {
 	// Out is the absolute path that the plan file is written to, with mode 0600. It holds secrets in clear. Required;
 	// nothing is left there when planning fails.
@@ -21,7 +20,8 @@ type PlanOptions struct {
 }
 
 // Plan writes a plan to o.Out and reports whether it holds changes. When Terraform says that the data directory must be
-// initialised, init is run, and the plan once more.
+// initialised, init is run, and the plan once more. The state lock is not taken: should an apply come between, the serial
+// tells, and Terraform refuses the plan as stale.
 //
 // Errors: *Interrupted, *MissingError, *BusyError; others carry Terraform's own diagnosis.
 func (d *Dir) Plan(ctx context.Context, o PlanOptions) (changes bool, err error) {
