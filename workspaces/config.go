@@ -146,14 +146,30 @@ type DriftSettings struct {
 // The Config is never nil. If one of the problems is an error it holds what could be read, and nothing should be run from
 // it. Files of any content are safe to read: size, nesting and aliases are bounded.
 func ParseConfig(file string, data []byte) (*Config, []Problem) {
+	r := parseConfigFile(file, data)
+	return r.config, r.problems
+}
+
+// configFile is a plumbline.yaml as it was read.
+type configFile struct {
+	config   *Config
+	problems []Problem
+	lines    configLines
+	// useless is set when config says nothing of what the file means.
+	useless bool
+}
+
+func parseConfigFile(file string, data []byte) configFile {
 	r := newConfigReader(file)
 	c := &Config{Version: configVersion}
-	if top := r.document(data); top != nil && top.Tag != "!!null" {
+	if top := r.document(data); top == nil {
+		r.useless = len(r.problems) > 0
+	} else if top.Tag != "!!null" {
 		r.config(top, c)
 		r.sharedNames(c)
 	}
 	sortProblems(r.problems)
-	return c, r.problems
+	return configFile{c, r.problems, r.lines, r.useless}
 }
 
 // name returns the entry's name, given or made from its directory and Terraform workspace.
@@ -230,7 +246,7 @@ func eitherList[T any](own, otherwise []T) []T {
 
 // config reads the top of the file.
 func (r *configReader) config(n *yaml.Node, c *Config) {
-	if n.Kind == yaml.MappingNode && r.newer(n) {
+	if r.useless = n.Kind != yaml.MappingNode || r.newer(n); r.useless && n.Kind == yaml.MappingNode {
 		return
 	}
 	r.mapping(n, topLevel, []field{
@@ -243,9 +259,11 @@ func (r *configReader) config(n *yaml.Node, c *Config) {
 		{"defaults", func(n *yaml.Node) { r.defaults(n, &c.Defaults) }},
 		{"workspaces", func(n *yaml.Node) {
 			items, _ := r.items(n, "workspaces", "- dir: clusters/prod")
-			for _, item := range items {
+			for i, item := range items {
+				r.entryAt = i
 				c.Workspaces = append(c.Workspaces, r.entry(item))
 			}
+			r.entryAt = notAnEntry
 		}},
 		{"ignore", func(n *yaml.Node) { c.Ignore = r.ignore(n) }},
 		{"classes", func(n *yaml.Node) { c.Classes = r.choices(n, "class", r.isResourceType, classChoices) }},
@@ -276,9 +294,19 @@ func (r *configReader) entry(n *yaml.Node) Entry {
 	e := Entry{Line: n.Line}
 	dirGiven := false
 	fields := append([]field{
-		{"dir", func(n *yaml.Node) { dirGiven = true; e.Dir, _ = r.directory(n) }},
-		{"name", func(n *yaml.Node) { e.Name, _ = r.workspaceName(n, "name") }},
-		{"enabled", func(n *yaml.Node) { e.Enabled = r.truthPointer(n, "enabled") }},
+		{"dir", func(n *yaml.Node) {
+			dirGiven = true
+			e.Dir, _ = r.directory(n)
+			r.note("dir", "", n.Line)
+		}},
+		{"name", func(n *yaml.Node) {
+			e.Name, _ = r.workspaceName(n, "name")
+			r.note("name", "", n.Line)
+		}},
+		{"enabled", func(n *yaml.Node) {
+			e.Enabled = r.truthPointer(n, "enabled")
+			r.note("enabled", "", n.Line)
+		}},
 		{"depends_on", func(n *yaml.Node) {
 			e.DependsOn = r.list(n, "depends_on", `["network/prod"]`, func(item *yaml.Node) (string, bool) {
 				return r.workspaceName(item, "depends_on")
@@ -396,16 +424,16 @@ func (r *configReader) sharedNames(c *Config) {
 		name := e.name(c.Defaults)
 		if first := names[name]; first != 0 {
 			r.tell(Problem{
-				Line: e.Line,
+				Line: r.lines.find(i, "name", "", e.Line),
 				Text: fmt.Sprintf("the name %s is given twice, first on line %d", quote(name), first),
 				Fix:  "give one of them another name",
 			})
 			continue
 		}
-		names[name] = e.Line
+		names[name] = r.lines.find(i, "name", "", e.Line)
 		if slices.Contains(e.DependsOn, name) {
 			r.tell(Problem{
-				Line: e.Line,
+				Line: r.lines.find(i, "depends_on", name, e.Line),
 				Text: fmt.Sprintf("the workspace %s depends on itself", quote(name)),
 				Fix:  "remove it from its depends_on",
 			})

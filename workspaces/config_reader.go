@@ -31,6 +31,35 @@ type configReader struct {
 	told     map[Problem]bool    // an alias may lead to the same mistake many times
 	open     map[*yaml.Node]bool // aliases that are being followed, to notice one that contains itself
 	nodes    int                 // looked at so far
+	entryAt  int                 // the entry that is being read; notAnEntry outside of them
+	lines    configLines
+	// useless is set when nothing can be said of what the file means.
+	useless bool
+}
+
+// configLines are the lines of the values in plumbline.yaml that the repository
+// has a say in.
+type configLines map[lineKey]int
+
+// lineKey is a value of an entry, or of "defaults" when the entry is
+// notAnEntry.
+type lineKey struct {
+	entry int
+	key   string
+	item  string // "" for what is no list
+}
+
+const notAnEntry = -1
+
+// find returns the line of an entry's value, which may come from "defaults";
+// otherwise when neither has it.
+func (l configLines) find(entry int, key, item string, otherwise int) int {
+	for _, e := range []int{entry, notAnEntry} {
+		if line := l[lineKey{e, key, item}]; line > 0 {
+			return line
+		}
+	}
+	return otherwise
 }
 
 // field is one key that a mapping may have, and what reads its value.
@@ -43,7 +72,7 @@ type field struct {
 type pair struct{ key, value *yaml.Node }
 
 func newConfigReader(file string) *configReader {
-	return &configReader{file: file, told: map[Problem]bool{}, open: map[*yaml.Node]bool{}}
+	return &configReader{file: file, told: map[Problem]bool{}, open: map[*yaml.Node]bool{}, entryAt: notAnEntry, lines: configLines{}}
 }
 
 func (r *configReader) tell(p Problem) {
@@ -55,6 +84,11 @@ func (r *configReader) tell(p Problem) {
 		r.told[p] = true
 		r.problems = append(r.problems, p)
 	}
+}
+
+// note keeps the line of a value.
+func (r *configReader) note(key, item string, line int) {
+	r.lines[lineKey{r.entryAt, key, item}] = line
 }
 
 // wrong records a mistake at a node. The fix may be empty.

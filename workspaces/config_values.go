@@ -226,6 +226,7 @@ func (r *configReader) list(n *yaml.Node, what, example string, read func(*yaml.
 			continue
 		}
 		seen[value] = item.Line
+		r.note(what, value, item.Line)
 		values = append(values, value)
 	}
 	return values
@@ -292,7 +293,17 @@ func (r *configReader) versionConstraint(n *yaml.Node) (string, bool) {
 
 func (r *configReader) every(n *yaml.Node) (string, bool) {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!int" {
-		r.wrong(n, fmt.Sprintf("give it a unit, such as %ss or %sm", plain(n.Value), plain(n.Value)), "every is the number %s", plain(n.Value))
+		fix := "write an interval such as 15m, or off"
+		var units []string
+		for _, unit := range []string{"s", "m", "h"} {
+			if _, err := schedule.ParseEvery(n.Value + unit); err == nil && len(units) < 2 {
+				units = append(units, plain(n.Value)+unit)
+			}
+		}
+		if len(units) > 0 {
+			fix = "give it a unit: " + strings.Join(units, " or ")
+		}
+		r.wrong(n, fix, "every is the number %s", plain(n.Value))
 		return "", false
 	}
 	value, ok := r.text(n, "every")

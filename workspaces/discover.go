@@ -52,24 +52,58 @@ func (o Options) parallel() int {
 // there is no set: the file system cannot be read, or plumbline.yaml is wrong.
 // In the latter case the error holds all its Problems, which [Problems] finds.
 func Discover(ctx context.Context, fsys fs.FS, opts Options) (*Set, error) {
-	config, warnings, err := readConfigFile(fsys)
+	file := readConfigFile(fsys)
+	if err := joinProblems(file.problems); err != nil {
+		return nil, err
+	}
+	d, err := discover(ctx, fsys, file, opts)
 	if err != nil {
 		return nil, err
 	}
+	if len(d.fatal) > 0 {
+		return nil, joinProblems(d.fatal)
+	}
+	return d.set, nil
+}
+
+// Check returns every mistake that [Discover] would find, sorted by place:
+// those of plumbline.yaml by itself, and together with them what the repository
+// has to say against it and what is wrong in the Terraform files. It goes on
+// where Discover gives up, with what could be read of plumbline.yaml. The list
+// may hold warnings only; a repository without plumbline.yaml can be without
+// mistakes. The error says that the file system cannot be read.
+func Check(ctx context.Context, fsys fs.FS, opts Options) ([]Problem, error) {
+	file := readConfigFile(fsys)
+	if file.useless {
+		return file.problems, nil
+	}
+	d, err := discover(ctx, fsys, file, opts)
+	if err != nil {
+		return nil, err
+	}
+	problems := slices.Concat(d.repo.problems, d.fatal)
+	sortProblems(problems)
+	return problems, nil
+}
+
+// discover does what a set needs, unless that fails with problems that are
+// fatal to the set.
+func discover(ctx context.Context, fsys fs.FS, file configFile, opts Options) (*discovery, error) {
 	dirs, problems, err := readRecords(ctx, fsys, opts)
 	if err != nil {
 		return nil, err
 	}
-	d := &discovery{config: config, repo: newRepository(fsys, dirs), set: &Set{infos: map[string]*info{}}}
-	for _, p := range slices.Concat(warnings, problems) {
+	d := &discovery{
+		config: file.config, lines: file.lines, repo: newRepository(fsys, dirs),
+		set: &Set{infos: map[string]*info{}}, unusable: map[string]int{},
+	}
+	for _, p := range slices.Concat(file.problems, problems) {
 		d.repo.tell(p)
 	}
 	d.entries()
 	d.roots()
-	if err := d.finish(); err != nil {
-		return nil, err
-	}
-	return d.set, nil
+	d.finish()
+	return d, nil
 }
 
 // Problems lists the problems that an error holds, such as those of a wrong
@@ -88,32 +122,30 @@ func Problems(err error) []Problem {
 }
 
 // readConfigFile reads plumbline.yaml, if there is one.
-func readConfigFile(fsys fs.FS) (*Config, []Problem, error) {
+func readConfigFile(fsys fs.FS) configFile {
 	data, err := fs.ReadFile(fsys, ConfigFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return &Config{}, nil, nil
+		return configFile{config: &Config{}}
 	case err != nil:
-		return nil, nil, Problem{
+		return configFile{config: &Config{}, useless: true, problems: []Problem{{
 			File: ConfigFile, Text: fmt.Sprintf("the file cannot be read: %v", pathless(err)),
 			Fix: "make it a readable file of this repository", Severity: SeverityError,
-		}
+		}}}
 	}
-	config, problems := ParseConfig(ConfigFile, data)
-	if err := joinProblems(problems); err != nil {
-		return nil, nil, err
-	}
-	return config, problems, nil
+	return parseConfigFile(ConfigFile, data)
 }
 
 // discovery is one call of Discover: the set while it is made.
 type discovery struct {
-	config *Config
-	repo   *repository
-	set    *Set
-	taken  map[string]bool // directories that plumbline.yaml has entries for
-	called map[string]caller
-	fatal  []Problem
+	config   *Config
+	lines    configLines
+	repo     *repository
+	set      *Set
+	taken    map[string]bool // directories that plumbline.yaml has entries for
+	called   map[string]caller
+	unusable map[string]int // names of workspaces that have a mistake, and its line
+	fatal    []Problem      // what leaves no set
 }
 
 // entries makes the workspaces that plumbline.yaml names.
@@ -121,14 +153,27 @@ func (d *discovery) entries() {
 	d.taken = map[string]bool{}
 	for i := range d.config.Workspaces {
 		e := &d.config.Workspaces[i]
+		if e.Dir == "" {
+			// What is wrong with it was told, and its name means something.
+			if e.Name != "" {
+				d.unusable[e.Name] = d.lines.find(i, "dir", "", e.Line)
+			}
+			continue
+		}
 		dir := path.Clean(e.Dir)
 		d.taken[dir] = true
 		settings := e.over(d.config.Defaults)
 		if settings.Enabled != nil && !*settings.Enabled {
+			workspace := either(settings.Workspace, "default")
+			d.set.disabled = append(d.set.disabled, disabledEntry{
+				name: e.name(d.config.Defaults), dir: dir, workspace: workspace, line: d.lines.find(i, "enabled", "", e.Line),
+			})
 			continue
 		}
 		wrong := func(fix, format string, args ...any) {
-			d.repo.tell(Problem{File: ConfigFile, Line: e.Line, Text: fmt.Sprintf(format, args...), Fix: fix})
+			line := d.lines.find(i, "dir", "", e.Line)
+			d.unusable[e.name(d.config.Defaults)] = line
+			d.repo.tell(Problem{File: ConfigFile, Line: line, Text: fmt.Sprintf(format, args...), Fix: fix})
 		}
 		physical, links, err := d.repo.resolve(dir)
 		switch {
@@ -152,7 +197,7 @@ func (d *discovery) entries() {
 			}
 			continue
 		}
-		d.add(e, dir, physical, links, settings)
+		d.add(i, dir, physical, links, settings)
 	}
 }
 
@@ -192,7 +237,7 @@ func (d *discovery) roots() {
 		if v == nil || !v.runs && !v.broken && len(v.files) > 0 {
 			continue
 		}
-		d.add(nil, dir, dir, nil, settings)
+		d.add(notAnEntry, dir, dir, nil, settings)
 	}
 }
 
@@ -217,8 +262,8 @@ func (d *discovery) isIgnored(dir string) bool {
 	return false
 }
 
-// add makes one workspace. e is nil when it was discovered.
-func (d *discovery) add(e *Entry, dir, physical string, links []string, s Settings) {
+// add makes one workspace of an entry, or of none when it was discovered.
+func (d *discovery) add(at int, dir, physical string, links []string, s Settings) {
 	w := &Workspace{
 		Dir:           dir,
 		Workspace:     either(s.Workspace, "default"),
@@ -241,25 +286,31 @@ func (d *discovery) add(e *Entry, dir, physical string, links []string, s Settin
 	}
 	entry := Entry{Dir: dir}
 	line := 0
-	if e != nil {
+	if at != notAnEntry {
+		e := &d.config.Workspaces[at]
 		line = e.Line
 		w.Source = fmt.Sprintf("%s:%d", ConfigFile, line)
 		entry.Name, entry.Settings = e.Name, e.Settings
 	}
 	w.Name = entry.name(d.config.Defaults)
+	if d.refuse(w, at, line, physical) {
+		return
+	}
 
 	nodes := d.repo.closure(physical, w.Engine)
 	in := &info{
-		workspace: w, line: line, dir: physical, nodes: nodes, links: links,
-		inheritedDeps: e == nil || e.DependsOn == nil,
+		workspace: w, entry: at, line: line, dir: physical, nodes: nodes, links: links,
 	}
 	d.modules(w, in)
 	w.VersionFile, in.pins = d.pin(physical, pinName(w.Engine))
 	d.checkValueFiles(w, in)
 
 	if other := d.set.infos[w.Name]; other != nil {
+		if at != notAnEntry {
+			return // only another entry is here before it, and that they share a name was told
+		}
 		d.fatal = append(d.fatal, Problem{
-			File: ConfigFile, Line: max(line, other.line), Severity: SeverityError, Workspace: w.Name,
+			File: ConfigFile, Line: d.lines.find(other.entry, "name", "", other.line), Severity: SeverityError, Workspace: w.Name,
 			Text: fmt.Sprintf("two workspaces have the name %q: that of %q and that of %q", w.Name, other.workspace.Dir, w.Dir),
 			Fix:  "give one of them a name of its own",
 		})
@@ -310,13 +361,40 @@ func (d *discovery) pin(dir, name string) (version string, paths []string) {
 	}
 }
 
+// refuse reports whether the workspace would read files outside of the
+// repository, and tells of each. An entry's own paths were checked when
+// plumbline.yaml was read; those that it has from "defaults" mean another place
+// in each directory.
+func (d *discovery) refuse(w *Workspace, at, line int, dir string) bool {
+	refused := false
+	check := func(key string, items []string) {
+		for _, item := range items {
+			if key == "backend_config" && isBackendPair(item) || insideRepository(dir, item) {
+				continue
+			}
+			refused = true
+			line := d.lines.find(at, key, item, line)
+			d.unusable[w.Name] = line
+			d.repo.tell(Problem{
+				File: ConfigFile, Line: line, Workspace: w.Name,
+				Text: fmt.Sprintf("%s has %s, which leaves the repository when it is seen from %s", key, quote(item), quote(dir)),
+				Fix:  fmt.Sprintf("give %s an entry with %s of its own, such as [], or leave its directory out", quote(w.Name), key),
+			})
+		}
+	}
+	check("var_files", w.VarFiles)
+	check("backend_config", w.BackendConfig)
+	check("watch", w.Watch)
+	return refused
+}
+
 // checkValueFiles warns of var files and backend files that are not there.
 // Only a warning, for they may be made by what runs plumbline.
 func (d *discovery) checkValueFiles(w *Workspace, in *info) {
-	check := func(kind, file string) {
+	check := func(kind, key, file string) {
 		full := path.Join(in.dir, file)
 		if isOutside(full) || path.IsAbs(file) {
-			return // plumbline.yaml was checked for it
+			return // such a workspace was refused
 		}
 		physical, links, err := d.repo.resolve(full)
 		if err == nil {
@@ -328,18 +406,18 @@ func (d *discovery) checkValueFiles(w *Workspace, in *info) {
 		}
 		if err != nil {
 			d.repo.tell(Problem{
-				File: ConfigFile, Line: in.line, Severity: SeverityWarning, Workspace: w.Name,
+				File: ConfigFile, Line: d.lines.find(in.entry, key, file, in.line), Severity: SeverityWarning, Workspace: w.Name,
 				Text: fmt.Sprintf("the %s %q of workspace %q does not exist", kind, file, w.Name),
 				Fix:  "correct the path, which is relative to the workspace's directory, or add the file",
 			})
 		}
 	}
 	for _, file := range w.VarFiles {
-		check("var file", file)
+		check("var file", "var_files", file)
 	}
 	for _, file := range w.BackendConfig {
 		if !isBackendPair(file) {
-			check("backend file", file)
+			check("backend file", "backend_config", file)
 		}
 	}
 }
@@ -372,30 +450,30 @@ func orEmpty(list []string) []string {
 }
 
 // finish resolves what workspaces say of one another and puts all in order.
-func (d *discovery) finish() error {
+func (d *discovery) finish() {
 	d.dependencies()
 	ordered, circles := inGraphOrder(d.set.Workspaces)
 	for _, circle := range circles {
 		d.fatal = append(d.fatal, Problem{
-			File: ConfigFile, Line: d.set.infos[circle[0]].line, Severity: SeverityError, Workspace: circle[0],
+			File: ConfigFile, Line: d.set.infos[circle[0]].dependsAt[circle[1]], Severity: SeverityError, Workspace: circle[0],
 			Text: "depends_on goes round in a circle: " + strings.Join(circle, " → "),
 			Fix:  "let one of them not depend on the next",
 		})
 	}
-	if len(d.fatal) > 0 {
-		sortProblems(d.fatal)
-		return joinProblems(d.fatal)
+	sortProblems(d.fatal)
+	if len(circles) == 0 {
+		d.set.Workspaces = ordered
 	}
-	d.set.Workspaces = ordered
+	d.set.config, d.set.called = d.config, d.called
 	d.set.repo = d.repo
 	d.set.owners = d.set.findOwners()
 
 	if len(d.repo.problems) == 0 {
-		return nil
+		return
 	}
 	// A problem in a root module's own file is that workspace's.
 	owners := map[string][]string{}
-	for _, w := range ordered {
+	for _, w := range d.set.Workspaces {
 		owners[d.set.infos[w.Name].dir] = append(owners[d.set.infos[w.Name].dir], w.Name)
 	}
 	for i := range d.repo.problems {
@@ -406,7 +484,6 @@ func (d *discovery) finish() error {
 	}
 	d.set.Problems = d.repo.problems
 	sortProblems(d.set.Problems)
-	return nil
 }
 
 // dependencies replaces a directory in depends_on by the workspaces that it
@@ -421,30 +498,48 @@ func (d *discovery) dependencies() {
 		byDir[w.Dir] = append(byDir[w.Dir], w.Name)
 		names = append(names, w.Name)
 	}
+	disabled := map[string]disabledEntry{}
+	for _, e := range d.set.disabled {
+		disabled[e.name] = e
+	}
 	for _, w := range d.set.Workspaces {
 		in := d.set.infos[w.Name]
+		in.dependsAt = map[string]int{}
 		resolved := []string{}
 		for _, name := range w.DependsOn {
+			line := d.lines.find(in.entry, "depends_on", name, in.line)
+			add := func(other string) {
+				// That one depends on itself was told when the file was read.
+				if other != w.Name {
+					resolved = append(resolved, other)
+					in.dependsAt[other] = line
+				}
+			}
+			wrong := func(fix, format string, args ...any) {
+				d.repo.tell(Problem{
+					File: ConfigFile, Line: line, Workspace: w.Name,
+					Text: fmt.Sprintf("workspace %q depends on %q, ", w.Name, name) + fmt.Sprintf(format, args...), Fix: fix,
+				})
+			}
+			siblings := byDir[path.Clean(name)]
+			off, isOff := disabled[name]
 			switch {
 			case d.set.infos[name] != nil:
-				if name != w.Name || !in.inheritedDeps {
-					resolved = append(resolved, name)
-				}
-			case len(byDir[path.Clean(name)]) > 0:
-				for _, sibling := range byDir[path.Clean(name)] {
-					if sibling != w.Name {
-						resolved = append(resolved, sibling)
-					}
+				add(name)
+			case isOff && (len(siblings) == 0 || off.dir != path.Clean(name)):
+				wrong("remove it from depends_on, or enable it", "which is disabled in line %d", off.line)
+			case d.unusable[name] > 0:
+				wrong("correct that first", "which has a mistake in line %d", d.unusable[name])
+			case len(siblings) > 0:
+				for _, sibling := range siblings {
+					add(sibling)
 				}
 			default:
 				fix := "name a workspace that is found and enabled; see plumbline workspaces"
 				if near := nearest(name, names); near != "" {
 					fix = fmt.Sprintf("did you mean %q?", near)
 				}
-				d.repo.tell(Problem{
-					File: ConfigFile, Line: in.line, Workspace: w.Name,
-					Text: fmt.Sprintf("workspace %q depends on %q, which is no workspace", w.Name, name), Fix: fix,
-				})
+				wrong(fix, "which is no workspace")
 			}
 		}
 		slices.Sort(resolved)

@@ -511,7 +511,6 @@ resource "terraform_data" "x" {}
 	equal(t, "JSON", string(got), want)
 	equal(t, "the default entry's source", get(t, set, "network").Source, "discovered")
 	equal(t, "problems", problems(set.Problems), []string{})
-	equal(t, "dependents of network", names(set.Dependents("network")), []string{"cluster@prod", "stage"})
 }
 
 func TestDiscoverNamesMistakesOfPlumblineYAML(t *testing.T) {
@@ -534,23 +533,23 @@ func TestDiscoverNamesMistakesOfPlumblineYAML(t *testing.T) {
 			yaml: "workspaces:\n  - { dir: abc, name: cluster }\n  - dir: b\n    depends_on: [clutser]\n",
 			problems: []string{
 				`error plumbline.yaml:2: there is no directory "abc" (correct dir, or remove the entry if the directory is gone for good)`,
-				`error plumbline.yaml:3: workspace "b" depends on "clutser", which is no workspace (name a workspace that is found and enabled; see plumbline workspaces)`,
+				`error plumbline.yaml:4: workspace "b" depends on "clutser", which is no workspace (name a workspace that is found and enabled; see plumbline workspaces)`,
 			},
 		},
 		{
 			name:     "a dependency with a slip",
 			yaml:     "workspaces:\n  - { dir: a, name: cluster }\n  - dir: b\n    depends_on: [clutser]\n",
-			problems: []string{`error plumbline.yaml:3: workspace "b" depends on "clutser", which is no workspace (did you mean "cluster"?)`},
+			problems: []string{`error plumbline.yaml:4: workspace "b" depends on "clutser", which is no workspace (did you mean "cluster"?)`},
 		},
 		{
 			name: "a circle",
 			yaml: "workspaces:\n  - dir: b\n    depends_on: [c]\n  - dir: c\n    depends_on: [a]\n  - dir: a\n    depends_on: [b]\n",
-			err:  `plumbline.yaml:6: depends_on goes round in a circle: a → b → c → a (let one of them not depend on the next)`,
+			err:  `plumbline.yaml:7: depends_on goes round in a circle: a → b → c → a (let one of them not depend on the next)`,
 		},
 		{
 			name: "on itself",
 			yaml: "workspaces:\n  - dir: b\n    depends_on: [b]\n",
-			err:  `plumbline.yaml:2: the workspace "b" depends on itself (remove it from its depends_on)`,
+			err:  `plumbline.yaml:3: the workspace "b" depends on itself (remove it from its depends_on)`,
 		},
 		{
 			name: "a name that a directory has",
@@ -560,7 +559,7 @@ func TestDiscoverNamesMistakesOfPlumblineYAML(t *testing.T) {
 		{
 			name:     "a var file that is not there",
 			yaml:     "workspaces:\n  - dir: a\n    var_files: [x.tfvars]\n",
-			problems: []string{`warning plumbline.yaml:2: the var file "x.tfvars" of workspace "a" does not exist (correct the path, which is relative to the workspace's directory, or add the file)`},
+			problems: []string{`warning plumbline.yaml:3: the var file "x.tfvars" of workspace "a" does not exist (correct the path, which is relative to the workspace's directory, or add the file)`},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -630,7 +629,25 @@ func (r refusing) ReadFile(name string) ([]byte, error) {
 }
 
 func TestSelect(t *testing.T) {
-	set := discover(t, tree(t, "-- plumbline.yaml --\nworkspaces:\n  - { dir: a, workspace: x }\n  - { dir: a, workspace: y }\n-- a/main.tf --\n"+resource+"-- b/main.tf --\n"+resource))
+	set := discover(t, tree(t, `
+-- plumbline.yaml --
+workspaces:
+  - { dir: a, workspace: x }
+  - { dir: a, workspace: y }
+  - dir: off
+    enabled: false
+  - { dir: half, enabled: false }
+  - { dir: half, workspace: x }
+  - dir: below/one
+    name: one
+    enabled: false
+  - dir: named
+    name: a/sub
+    enabled: false
+  - { dir: below/two, enabled: false }
+-- network/prod/main.tf --
+`+resource+"-- network/stage/deep/main.tf --\n"+resource+"-- networks/main.tf --\n"+resource+
+		"-- a/main.tf --\n"+resource+"-- b/main.tf --\n"+resource+"-- off/main.tf --\n"+resource+"-- half/main.tf --\n"+resource))
 	for _, c := range []struct {
 		names, want []string
 		err         string
@@ -638,6 +655,16 @@ func TestSelect(t *testing.T) {
 		{names: []string{"b", "a@y"}, want: []string{"a@y", "b"}},
 		{names: []string{"a"}, want: []string{"a@x", "a@y"}},
 		{names: []string{"./a/", "a@x"}, want: []string{"a@x", "a@y"}},
+		{names: []string{"network"}, want: []string{"network/prod", "network/stage/deep"}},
+		{names: []string{"network/stage/", "b"}, want: []string{"b", "network/stage/deep"}},
+		{names: []string{"."}, want: []string{"a@x", "a@y", "b", "half@x", "network/prod", "network/stage/deep", "networks"}},
+		{names: []string{"half"}, want: []string{"half@x"}},
+		{names: []string{"off"}, err: `workspace "off" is disabled in plumbline.yaml:5`},
+		{names: []string{"one"}, err: `workspace "one" is disabled in plumbline.yaml:10`},
+		{names: []string{"below/one"}, err: `every workspace in "below/one" is disabled: "one" in plumbline.yaml:10`},
+		{names: []string{"below"}, err: `every workspace in "below" is disabled: "one" in plumbline.yaml:10, "below/two" in plumbline.yaml:14`},
+		{names: []string{"a/sub"}, err: `workspace "a/sub" is disabled in plumbline.yaml:13`},
+		{names: []string{"netw"}, err: `there is no workspace "netw" (plumbline workspaces lists them all)`},
 		{names: []string{"a@z", "nothing"}, err: `there is no workspace "a@z"; did you mean "a@x"?, there is no workspace "nothing" (plumbline workspaces lists them all)`},
 	} {
 		got, err := set.Select(c.names)
@@ -650,6 +677,25 @@ func TestSelect(t *testing.T) {
 		if err != nil || !slices.Equal(names(got), c.want) {
 			t.Errorf("Select(%q): got %q, %v, want %q", c.names, names(got), err, c.want)
 		}
+	}
+}
+
+func TestSelectFromAListOfTheCaller(t *testing.T) {
+	list := []*workspaces.Workspace{{Name: "cl-stage", Dir: "cl"}, {Name: "b", Dir: "live/b"}}
+	set := &workspaces.Set{Workspaces: list}
+	for _, name := range []string{"cl-stage", "cl", "./cl/"} {
+		if got, err := set.Select([]string{name}); err != nil || !slices.Equal(names(got), []string{"cl-stage"}) {
+			t.Errorf("Select(%q): got %q, %v", name, names(got), err)
+		}
+	}
+	if w, ok := set.Get("b"); !ok || w != list[1] {
+		t.Errorf("Get: got %v, %v", w, ok)
+	}
+	if _, ok := set.Get("c"); ok {
+		t.Error("Get finds a workspace that is not there")
+	}
+	if _, err := set.Select([]string{"cl-stagee"}); err == nil || err.Error() != `there is no workspace "cl-stagee"; did you mean "cl-stage"? (plumbline workspaces lists them all)` {
+		t.Errorf("got error %v", err)
 	}
 }
 

@@ -1,7 +1,9 @@
 package workspaces
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -9,48 +11,84 @@ import (
 
 // info is what a set knows of a workspace beyond what it shows.
 type info struct {
-	workspace     *Workspace
-	line          int      // of its entry in plumbline.yaml, 0 if none
-	dir           string   // the directory without symbolic links
-	nodes         []*node  // the root module, then those it reaches
-	links         []string // symbolic links on the way to the directory and the var files
-	pins          []string // the version file, with the links that lead to it
-	inheritedDeps bool     // depends_on comes from the defaults
+	workspace *Workspace
+	entry     int            // in plumbline.yaml, notAnEntry if none
+	line      int            // of its entry, 0 if none
+	dir       string         // the directory without symbolic links
+	nodes     []*node        // the root module, then those it reaches
+	links     []string       // symbolic links on the way to the directory and the var files
+	pins      []string       // the version file, with the links that lead to it
+	dependsAt map[string]int // the lines that name the workspaces in DependsOn
 }
+
+// disabledEntry is a workspace that plumbline.yaml switches off.
+type disabledEntry struct {
+	name, dir, workspace string
+	line                 int // of "enabled"
+}
+
+// place is where the entry is switched off, for messages.
+func (e disabledEntry) place() string { return fmt.Sprintf("%s:%d", ConfigFile, e.line) }
 
 // Get returns the workspace of that name.
 func (s *Set) Get(name string) (*Workspace, bool) {
-	in, ok := s.infos[name]
-	if !ok {
-		return nil, false
+	if in, ok := s.infos[name]; ok {
+		return in.workspace, true
 	}
-	return in.workspace, true
-}
-
-// Select returns the workspaces that users name, in graph order and each once.
-// A name that no workspace has may be a directory, which stands for all
-// workspaces in it. The error names every name that stands for nothing, with
-// the nearest that would.
-func (s *Set) Select(names []string) ([]*Workspace, error) {
-	wanted := map[string]bool{}
-	var unknown []string
-	for _, name := range names {
-		if _, ok := s.infos[name]; ok {
-			wanted[name] = true
-			continue
-		}
-		dir, found := path.Clean(strings.TrimSuffix(name, "/")), false
+	if s.infos == nil { // the set was put together by a caller
 		for _, w := range s.Workspaces {
-			if w.Dir == dir {
-				wanted[w.Name], found = true, true
+			if w.Name == name {
+				return w, true
 			}
 		}
-		if !found {
-			unknown = append(unknown, name)
+	}
+	return nil, false
+}
+
+// Select returns the workspaces that users name, in the set's order and each
+// once. A name that no workspace has may be a directory, which stands for all
+// workspaces in it; if there are none, it stands for all in the directories
+// below. The error names every name that stands for nothing, with the nearest
+// that would, or with the line of plumbline.yaml that switches it off.
+//
+// It needs no more of the set than Workspaces, so that a caller may select from
+// a list of its own.
+func (s *Set) Select(names []string) ([]*Workspace, error) {
+	known := make(map[string]bool, len(s.Workspaces))
+	for _, w := range s.Workspaces {
+		known[w.Name] = true
+	}
+	wanted := map[string]bool{}
+	var wrong []string
+	list := false
+	for _, name := range names {
+		dir := path.Clean(name)
+		found, off := s.inOrBelow(dir), s.disabledAs(name, dir)
+		switch {
+		case known[name]:
+			wanted[name] = true
+		case len(off) > 0 && (len(found) == 0 || off[0].name == name && found[0].Dir != off[0].dir):
+			// A directory may still have other workspaces than the one of its
+			// name.
+			wrong = append(wrong, disabledText(name, off))
+		case len(found) > 0:
+			for _, w := range found {
+				wanted[w.Name] = true
+			}
+		default:
+			text := fmt.Sprintf("there is no workspace %q", name)
+			if near := nearest(name, slices.Sorted(maps.Keys(known))); near != "" {
+				text += fmt.Sprintf("; did you mean %q?", near)
+			}
+			wrong, list = append(wrong, text), true
 		}
 	}
-	if len(unknown) > 0 {
-		return nil, s.unknown(unknown)
+	if len(wrong) > 0 {
+		text := strings.Join(wrong, ", ")
+		if list {
+			text += " (plumbline workspaces lists them all)"
+		}
+		return nil, errors.New(text)
 	}
 	var selected []*Workspace
 	for _, w := range s.Workspaces {
@@ -61,33 +99,46 @@ func (s *Set) Select(names []string) ([]*Workspace, error) {
 	return selected, nil
 }
 
-func (s *Set) unknown(names []string) error {
-	var known []string
+// inOrBelow returns the workspaces in a directory, or else those in the
+// directories below it.
+func (s *Set) inOrBelow(dir string) []*Workspace {
+	var in, below []*Workspace
 	for _, w := range s.Workspaces {
-		known = append(known, w.Name)
-	}
-	var told []string
-	for _, name := range names {
-		text := fmt.Sprintf("there is no workspace %q", name)
-		if near := nearest(name, known); near != "" {
-			text += fmt.Sprintf("; did you mean %q?", near)
+		if w.Dir == dir {
+			in = append(in, w)
+		} else if within(w.Dir, dir) {
+			below = append(below, w)
 		}
-		told = append(told, text)
 	}
-	return fmt.Errorf("%s (plumbline workspaces lists them all)", strings.Join(told, ", "))
+	if len(in) > 0 {
+		return in
+	}
+	return below
 }
 
-// Dependents returns the workspaces that depend on the named one, directly or
-// through others, in graph order.
-func (s *Set) Dependents(name string) []*Workspace {
-	reached := map[string]bool{name: true}
-	var list []*Workspace
-	// Dependencies come first in the set, so one pass is enough.
-	for _, w := range s.Workspaces {
-		if slices.ContainsFunc(w.DependsOn, func(on string) bool { return reached[on] }) && !reached[w.Name] {
-			reached[w.Name] = true
-			list = append(list, w)
+// disabledAs returns the disabled workspace of a name, else those in or below a
+// directory.
+func (s *Set) disabledAs(name, dir string) []disabledEntry {
+	var list []disabledEntry
+	for _, e := range s.disabled {
+		if e.name == name {
+			return []disabledEntry{e}
+		}
+		if within(e.dir, dir) {
+			list = append(list, e)
 		}
 	}
 	return list
+}
+
+// disabledText says why a name selects nothing.
+func disabledText(name string, off []disabledEntry) string {
+	if len(off) == 1 && off[0].name == name {
+		return fmt.Sprintf("workspace %q is disabled in %s", name, off[0].place())
+	}
+	var places []string
+	for _, e := range off {
+		places = append(places, fmt.Sprintf("%q in %s", e.name, e.place()))
+	}
+	return fmt.Sprintf("every workspace in %q is disabled: %s", name, strings.Join(places, ", "))
 }

@@ -141,6 +141,10 @@ type Set struct {
 	infos  map[string]*info // by name of the workspace
 	owners map[string]bool  // directories that files belong to
 	repo   *repository
+
+	config   *Config           // what plumbline.yaml says
+	called   map[string]caller // directories that are called as modules
+	disabled []disabledEntry
 }
 
 // Change is one path that differs between two commits.
