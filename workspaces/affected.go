@@ -74,15 +74,81 @@ func removed(w *Workspace, in *info, head *Set) *Workspace {
 	lost.Removed = true
 	lost.Warnings = []string{fmt.Sprintf(
 		"the state of workspace %q may still hold resources; nothing plans or destroys them now (check with terraform state list, and destroy or move them first)", w.Name)}
-	switch {
-	case head.repo == nil || !head.repo.hasConfig(in.dir):
-		lost.Reasons = []string{"directory removed"}
-	case w.Source != "discovered":
-		lost.Reasons = []string{ConfigFile + ": workspace removed or disabled"}
-	default:
-		lost.Reasons = []string{"no longer a root module: it is called as a module, ignored, or has nothing to run"}
-	}
+	lost.Reasons = []string{head.absence(w, in)}
 	return &lost
+}
+
+// absence says why a set has a workspace of another set no more.
+func (s *Set) absence(w *Workspace, in *info) string {
+	if s.repo == nil || !s.repo.hasConfig(in.dir) {
+		return "directory removed"
+	}
+	if line := s.unusable[w.Name]; line > 0 {
+		return fmt.Sprintf("%s:%d: its settings have a mistake", ConfigFile, line)
+	}
+	for _, e := range s.disabled {
+		if e.name == w.Name || e.dir == w.Dir && e.workspace == w.Workspace {
+			return e.place() + ": workspace disabled"
+		}
+	}
+	var others []string
+	named := false // by an entry
+	for _, other := range s.Workspaces {
+		if other.Dir == w.Dir || s.infos[other.Name].dir == in.dir {
+			others = append(others, other.Name)
+			named = named || other.Source != discovered
+		}
+	}
+	entry, listed := s.entryOf(w.Dir)
+	by, called := s.called[in.dir]
+	const noRoot = "no longer a root module: "
+	switch {
+	case w.Source != discovered && len(others) == 0 && !listed:
+		return ConfigFile + ": workspace removed"
+	case w.Source != discovered && len(others) > 0:
+		return fmt.Sprintf("%s: workspace removed; the directory has %s now", ConfigFile, listWorkspaces(others))
+	case named:
+		return fmt.Sprintf("%s gives the directory other Terraform workspaces now: %s", ConfigFile, strings.Join(others, ", "))
+	case len(others) > 0:
+		return "the directory has another workspace now: " + strings.Join(others, ", ")
+	case listed:
+		// Of all that is listed nothing is left: it has mistakes, or is
+		// switched off.
+		return fmt.Sprintf("%s:%d: its entry gives it no workspace", ConfigFile, entry.Line)
+	case called && by.test:
+		return noRoot + "a test runs it as a module"
+	case called && by.guessed:
+		return noRoot + fmt.Sprintf("%q seems to call it as a module, but has a file that Terraform cannot read", by.dir)
+	case called:
+		return noRoot + fmt.Sprintf("%q calls it as a module", by.dir)
+	case s.config.Discover != nil && !*s.config.Discover:
+		return ConfigFile + ": discover is false now, and no entry names the directory"
+	}
+	if pattern := s.config.ignores(in.dir); pattern != "" {
+		return fmt.Sprintf("%s: ignored by %q", ConfigFile, pattern)
+	}
+	engine := s.repo.engineFor(in.dir, s.config.Defaults.Engine)
+	if s.repo.view(in.dir, engine) == nil {
+		return noRoot + fmt.Sprintf("it holds no files that %s reads", engine)
+	}
+	return noRoot + "it has nothing to run"
+}
+
+func listWorkspaces(names []string) string {
+	if len(names) == 1 {
+		return "the workspace " + names[0]
+	}
+	return "the workspaces " + strings.Join(names, ", ")
+}
+
+// entryOf is the first entry of plumbline.yaml for a directory.
+func (s *Set) entryOf(dir string) (Entry, bool) {
+	for _, e := range s.config.Workspaces {
+		if path.Clean(e.Dir) == dir {
+			return e, true
+		}
+	}
+	return Entry{}, false
 }
 
 // match pairs the workspaces of two sets: by name, else by directory and

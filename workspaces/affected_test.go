@@ -148,11 +148,72 @@ func TestAffectedGivesReasons(t *testing.T) {
 		{"a removed directory", "-- other/main.tf --" + gone, []string{"other: REMOVED directory removed"}},
 		{
 			"a root module that is called now", "-- net/more.tf --\nmodule \"other\" {\n  source = \"../other\"\n}\n",
-			[]string{"net: more.tf changed", "other: REMOVED no longer a root module: it is called as a module, ignored, or has nothing to run"},
+			[]string{"net: more.tf changed", `other: REMOVED no longer a root module: "net" calls it as a module`},
 		},
 		{
 			"an entry that is disabled", "-- plumbline.yaml --\n" + strings.Replace(section(repository, "plumbline.yaml"), "var_files: [dev.tfvars]", "var_files: [dev.tfvars]\n    enabled: false", 1),
-			[]string{"app@dev: REMOVED plumbline.yaml: workspace removed or disabled"},
+			[]string{"app@dev: REMOVED plumbline.yaml:10: workspace disabled"},
+		},
+		{
+			"an entry that went", "-- plumbline.yaml --\nworkspaces:\n  - { dir: app, workspace: dev, var_files: [dev.tfvars] }\n",
+			[]string{"app@prod: REMOVED plumbline.yaml: workspace removed; the directory has the workspace app@dev now"},
+		},
+		{
+			"entries that went", "-- plumbline.yaml --\n",
+			[]string{
+				"app: new workspace",
+				"app@dev: REMOVED plumbline.yaml: workspace removed; the directory has the workspace app now",
+				"app@prod: REMOVED plumbline.yaml: workspace removed; the directory has the workspace app now",
+			},
+		},
+		{
+			"entries that went, without discovery", "-- plumbline.yaml --\nignore: [app, other]\n",
+			[]string{
+				"app@dev: REMOVED plumbline.yaml: workspace removed", "app@prod: REMOVED plumbline.yaml: workspace removed",
+				`other: REMOVED plumbline.yaml: ignored by "other"`,
+			},
+		},
+		{
+			"Terraform workspaces of a directory that was found", "-- plumbline.yaml --\n" + section(repository, "plumbline.yaml") + "  - { dir: other, workspace: x }\n  - { dir: other, workspace: y }\n",
+			[]string{
+				"other@x: new workspace", "other@y: new workspace",
+				"other: REMOVED plumbline.yaml gives the directory other Terraform workspaces now: other@x, other@y",
+			},
+		},
+		{
+			"an entry that switches off what was found", "-- plumbline.yaml --\n" + section(repository, "plumbline.yaml") + "  - dir: other\n    enabled: false\n",
+			[]string{"other: REMOVED plumbline.yaml:11: workspace disabled"},
+		},
+		{
+			"an entry that switches off another Terraform workspace", "-- plumbline.yaml --\n" + section(repository, "plumbline.yaml") + "  - dir: other\n    workspace: x\n    enabled: false\n",
+			[]string{"other: REMOVED plumbline.yaml:10: its entry gives it no workspace"},
+		},
+		{
+			"no discovery", "-- plumbline.yaml --\ndiscover: false\n" + section(repository, "plumbline.yaml") + "  - dir: net\n  - dir: net/sub\n",
+			[]string{"other: REMOVED plumbline.yaml: discover is false now, and no entry names the directory"},
+		},
+		{
+			"a root module with nothing to run", "-- other/main.tf --\nvariable \"x\" {}\n",
+			[]string{"other: REMOVED no longer a root module: it has nothing to run"},
+		},
+		{
+			"a root module that only the other engine reads", "-- plumbline.yaml --\ndefaults: { engine: terraform }\n" + section(repository, "plumbline.yaml") + "-- other/main.tf --" + gone + "-- other/main.tofu --\nresource \"terraform_data\" \"x\" {}\n",
+			[]string{"other: REMOVED no longer a root module: it holds no files that terraform reads"},
+		},
+		{
+			"a root module that a test runs", "-- net/tests/x.tftest.hcl --\nrun \"x\" {\n  module {\n    source = \"./sub\"\n  }\n}\n",
+			[]string{"net: tests/x.tftest.hcl changed", "net/sub: REMOVED no longer a root module: a test runs it as a module"},
+		},
+		{
+			"a root module that a broken file names", "-- net/more.tf --\n<<<<<<< HEAD\nmodule \"other\" {\n  source = \"../other\"\n}\n",
+			[]string{"net: more.tf changed", `other: REMOVED no longer a root module: "net" seems to call it as a module, but has a file that Terraform cannot read`},
+		},
+		{
+			"defaults that lead out of the repository", "-- plumbline.yaml --\n" + section(repository, "plumbline.yaml") + "defaults: { watch: [\"../../x\"] }\n",
+			[]string{
+				"app@dev: REMOVED plumbline.yaml:10: its settings have a mistake", "net: REMOVED plumbline.yaml:10: its settings have a mistake",
+				"other: REMOVED plumbline.yaml:10: its settings have a mistake",
+			},
 		},
 		{
 			"many files of one module",

@@ -163,6 +163,9 @@ func TestInheritedPathsStayInTheRepository(t *testing.T) {
 			`error plumbline.yaml:3: ` + c.key + ` has "` + c.item + `", which leaves the repository when it is seen from "." (give ".@w" an entry with ` + c.key + ` of its own, such as [], or leave its directory out)`,
 			`error plumbline.yaml:7: workspace "deep@w" depends on ".@w", which has a mistake in line 3 (correct that first)`,
 		})
+		if _, err := set.Select([]string{".@w"}); err == nil || err.Error() != `workspace ".@w" has a mistake in plumbline.yaml:3` {
+			t.Errorf("%s: Select: got error %v", c.key, err)
+		}
 		bare := tree(t, "-- plumbline.yaml --\ndefaults: { "+c.key+": [\""+c.item+"\"] }\n-- main.tf --\n"+resource)
 		set = discover(t, bare)
 		if len(set.Workspaces) != 0 || len(set.Problems) != 1 || set.Problems[0].Workspace != "." {

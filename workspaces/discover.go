@@ -17,6 +17,9 @@ import (
 // ConfigFile is the name of the optional configuration, at a repository's root.
 const ConfigFile = "plumbline.yaml"
 
+// discovered is the Source of a workspace that no entry names.
+const discovered = "discovered"
+
 // Options say how [Discover] works, not what it finds.
 type Options struct {
 	// Facts remembers what was read before; nil remembers nothing. It has an
@@ -95,7 +98,7 @@ func discover(ctx context.Context, fsys fs.FS, file configFile, opts Options) (*
 	}
 	d := &discovery{
 		config: file.config, lines: file.lines, repo: newRepository(fsys, dirs),
-		set: &Set{infos: map[string]*info{}}, unusable: map[string]int{},
+		set: &Set{infos: map[string]*info{}, unusable: map[string]int{}},
 	}
 	for _, p := range slices.Concat(file.problems, problems) {
 		d.repo.tell(p)
@@ -138,14 +141,13 @@ func readConfigFile(fsys fs.FS) configFile {
 
 // discovery is one call of Discover: the set while it is made.
 type discovery struct {
-	config   *Config
-	lines    configLines
-	repo     *repository
-	set      *Set
-	taken    map[string]bool // directories that plumbline.yaml has entries for
-	called   map[string]caller
-	unusable map[string]int // names of workspaces that have a mistake, and its line
-	fatal    []Problem      // what leaves no set
+	config *Config
+	lines  configLines
+	repo   *repository
+	set    *Set
+	taken  map[string]bool // directories that plumbline.yaml has entries for
+	called map[string]caller
+	fatal  []Problem // what leaves no set
 }
 
 // entries makes the workspaces that plumbline.yaml names.
@@ -156,7 +158,7 @@ func (d *discovery) entries() {
 		if e.Dir == "" {
 			// What is wrong with it was told, and its name means something.
 			if e.Name != "" {
-				d.unusable[e.Name] = d.lines.find(i, "dir", "", e.Line)
+				d.set.unusable[e.Name] = d.lines.find(i, "dir", "", e.Line)
 			}
 			continue
 		}
@@ -172,7 +174,7 @@ func (d *discovery) entries() {
 		}
 		wrong := func(fix, format string, args ...any) {
 			line := d.lines.find(i, "dir", "", e.Line)
-			d.unusable[e.name(d.config.Defaults)] = line
+			d.set.unusable[e.name(d.config.Defaults)] = line
 			d.repo.tell(Problem{File: ConfigFile, Line: line, Text: fmt.Sprintf(format, args...), Fix: fix})
 		}
 		physical, links, err := d.repo.resolve(dir)
@@ -225,7 +227,7 @@ func (d *discovery) roots() {
 	isCalled := func(dir string) bool { _, ok := d.called[dir]; return ok }
 	var dirs []string
 	for dir := range d.repo.dirs {
-		if !isCalled(dir) && !d.taken[dir] && !isHidden(dir) && d.repo.hasConfig(dir) && !d.isIgnored(dir) {
+		if !isCalled(dir) && !d.taken[dir] && !isHidden(dir) && d.repo.hasConfig(dir) && d.config.ignores(dir) == "" {
 			dirs = append(dirs, dir)
 		}
 	}
@@ -246,20 +248,20 @@ func isHidden(dir string) bool {
 	return dir != "." && strings.HasPrefix(dir, ".") || strings.Contains(dir, "/.")
 }
 
-// isIgnored reports whether plumbline.yaml ignores the directory or one that
-// it lies in.
-func (d *discovery) isIgnored(dir string) bool {
-	for _, pattern := range d.config.Ignore {
+// ignores returns the pattern by which plumbline.yaml ignores the directory or
+// one that it lies in; "" when there is none.
+func (c *Config) ignores(dir string) string {
+	for _, pattern := range c.Ignore {
 		for at := dir; ; at = path.Dir(at) {
 			if doublestar.MatchUnvalidated(path.Clean(pattern), at) {
-				return true
+				return pattern
 			}
 			if at == "." || !strings.Contains(at, "/") {
 				break
 			}
 		}
 	}
-	return false
+	return ""
 }
 
 // add makes one workspace of an entry, or of none when it was discovered.
@@ -279,7 +281,7 @@ func (d *discovery) add(at int, dir, physical string, links []string, s Settings
 		Drift:         d.drift(s.Drift),
 		Reasons:       []string{},
 		Warnings:      []string{},
-		Source:        "discovered",
+		Source:        discovered,
 	}
 	if s.Approvals != nil {
 		w.Approvals = *s.Approvals
@@ -374,7 +376,7 @@ func (d *discovery) refuse(w *Workspace, at, line int, dir string) bool {
 			}
 			refused = true
 			line := d.lines.find(at, key, item, line)
-			d.unusable[w.Name] = line
+			d.set.unusable[w.Name] = line
 			d.repo.tell(Problem{
 				File: ConfigFile, Line: line, Workspace: w.Name,
 				Text: fmt.Sprintf("%s has %s, which leaves the repository when it is seen from %s", key, quote(item), quote(dir)),
@@ -528,8 +530,8 @@ func (d *discovery) dependencies() {
 				add(name)
 			case isOff && (len(siblings) == 0 || off.dir != path.Clean(name)):
 				wrong("remove it from depends_on, or enable it", "which is disabled in line %d", off.line)
-			case d.unusable[name] > 0:
-				wrong("correct that first", "which has a mistake in line %d", d.unusable[name])
+			case d.set.unusable[name] > 0:
+				wrong("correct that first", "which has a mistake in line %d", d.set.unusable[name])
 			case len(siblings) > 0:
 				for _, sibling := range siblings {
 					add(sibling)

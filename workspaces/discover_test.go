@@ -716,11 +716,23 @@ func FuzzDiscover(f *testing.F) {
 			"plumbline.yaml":       {Data: config},
 		}
 		set, err := workspaces.Discover(t.Context(), fsys, workspaces.Options{})
+		checked, checkErr := workspaces.Check(t.Context(), fsys, workspaces.Options{})
+		if checkErr != nil {
+			t.Fatalf("Check: %v", checkErr)
+		}
 		if err != nil {
 			if len(workspaces.Problems(err)) == 0 {
 				t.Fatalf("an error without a problem: %v", err)
 			}
+			for _, p := range workspaces.Problems(err) {
+				if !slices.Contains(checked, p) {
+					t.Errorf("Check does not find %v, only %v", p, checked)
+				}
+			}
 			return
+		}
+		if !slices.Equal(checked, set.Problems) {
+			t.Errorf("Check finds %v, Discover %v", checked, set.Problems)
 		}
 		again := discover(t, fsys)
 		if diff := cmp.Diff(set.Workspaces, again.Workspaces); diff != "" {

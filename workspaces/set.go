@@ -71,6 +71,8 @@ func (s *Set) Select(names []string) ([]*Workspace, error) {
 			// A directory may still have other workspaces than the one of its
 			// name.
 			wrong = append(wrong, disabledText(name, off))
+		case s.unusable[name] > 0:
+			wrong = append(wrong, fmt.Sprintf("workspace %q has a mistake in %s:%d", name, ConfigFile, s.unusable[name]))
 		case len(found) > 0:
 			for _, w := range found {
 				wanted[w.Name] = true

@@ -145,6 +145,7 @@ type Set struct {
 	config   *Config           // what plumbline.yaml says
 	called   map[string]caller // directories that are called as modules
 	disabled []disabledEntry
+	unusable map[string]int // names of workspaces that have a mistake in plumbline.yaml, and its line
 }
 
 // Change is one path that differs between two commits.
