@@ -44,7 +44,9 @@ func (o Options) parallel() int {
 // .tofu or .tofu.json files, is not called as a local module by another
 // directory, and declares something that a plan could hold: a resource, a data
 // source, a module call, an output, a backend and the like. A directory whose
-// files cannot be read as HCL is taken to declare something. Directories whose
+// files cannot be read as HCL is taken to declare something, and to call what
+// its text seems to name as the source of a module: a module must not be run by
+// itself because its caller is broken. Directories whose
 // name begins with a dot are not workspaces unless plumbline.yaml names them,
 // but their modules can be called; .git, .terraform, .terragrunt-cache,
 // node_modules, submodules and nested clones are never entered. Symbolic links
