@@ -87,6 +87,13 @@ func (d *Dir) init(ctx context.Context, force bool) (Init, error) {
 		why = "terraform asked for it"
 	}
 	in := Init{Ran: true, Why: why}
+	// What cannot be read here Terraform must not be given either: it would wait for ever, or die of it.
+	if _, err := d.parts(); err != nil {
+		return in, err
+	}
+	if _, err := readConfiguration(d.opts.Binary.Engine, d.opts.Dir); err != nil {
+		return in, err
+	}
 	key := ""
 	if !force {
 		key = d.twinKey()
@@ -254,7 +261,7 @@ func (d *Dir) parts() (map[string]string, error) {
 		h := sha256.New()
 		any := false
 		for _, f := range files {
-			src, err := os.ReadFile(f)
+			src, err := readSource(f)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}

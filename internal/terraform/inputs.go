@@ -64,10 +64,14 @@ func configFiles(engine, dir string, each func(path string, src []byte)) error {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
-		src, err := os.ReadFile(path)
-		if err != nil {
+		src, err := readSource(path)
+		var missing *fs.PathError
+		if errors.As(err, &missing) {
 			// A dangling link or a directory of such a name: Terraform will say what is wrong.
 			src = []byte(err.Error())
+		} else if err != nil {
+			// Terraform would wait for ever, or die of it.
+			return fmt.Errorf("read module: %w", err)
 		}
 		each(path, src)
 	}

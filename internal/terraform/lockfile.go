@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -31,7 +30,7 @@ func (l locked) packageDir() string {
 // readLockFile reads what a root module has locked. No file means no providers.
 func readLockFile(dir string) ([]locked, error) {
 	name := filepath.Join(dir, lockFileName)
-	src, err := os.ReadFile(name)
+	src, err := readSource(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

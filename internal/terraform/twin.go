@@ -49,7 +49,7 @@ func (d *Dir) twinKey() string {
 	if err != nil {
 		return ""
 	}
-	lock, err := os.ReadFile(filepath.Join(d.opts.Dir, lockFileName))
+	lock, err := readSource(filepath.Join(d.opts.Dir, lockFileName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}
@@ -93,7 +93,7 @@ func (t *twins) adopt(d *Dir, key string) (bool, error) {
 		}
 	}
 	name := filepath.Join(d.opts.Dir, lockFileName)
-	if now, err := os.ReadFile(name); (err != nil || !bytes.Equal(now, from.lock)) && from.lock != nil {
+	if now, err := readSource(name); (err != nil || !bytes.Equal(now, from.lock)) && from.lock != nil {
 		if err := renameio.WriteFile(name, from.lock, 0o644); err != nil {
 			return false, fmt.Errorf("write dependency lock file: %w", err)
 		}
@@ -110,7 +110,7 @@ func (t *twins) remember(d *Dir, key string) {
 	if err != nil {
 		return
 	}
-	lock, err := os.ReadFile(filepath.Join(d.opts.Dir, lockFileName))
+	lock, err := readSource(filepath.Join(d.opts.Dir, lockFileName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return
 	}
