@@ -128,7 +128,15 @@ func Problems(err error) []Problem {
 
 // readConfigFile reads plumbline.yaml, if there is one.
 func readConfigFile(fsys fs.FS) configFile {
-	data, err := fs.ReadFile(fsys, ConfigFile)
+	info, err := fs.Stat(fsys, ConfigFile)
+	if err == nil && !info.Mode().IsRegular() {
+		// Reading a pipe would wait for ever, a device never end.
+		err = errors.New("it is not a regular file")
+	}
+	var data []byte
+	if err == nil {
+		data, err = fs.ReadFile(fsys, ConfigFile)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return configFile{config: &Config{}}

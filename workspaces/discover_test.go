@@ -3,6 +3,7 @@ package workspaces_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -747,4 +748,39 @@ func FuzzDiscover(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A file made of brackets is one finding; the parsers never see it.
+func TestBracketsWithoutEnd(t *testing.T) {
+	deep := strings.Repeat("[", 200_000) + strings.Repeat("]", 200_000)
+	fsys := fstest.MapFS{
+		"deep/main.tf":      {Data: []byte("\nlocals { x = " + deep + " }\nmodule \"m\" { source = \"../m\" }\n")},
+		"json/main.tf.json": {Data: []byte(`{"locals": {"x": ` + deep + `}}`)},
+		"m/main.tf":         {Data: []byte("resource \"terraform_data\" \"x\" {}\n")},
+		"good/main.tf":      {Data: []byte("resource \"terraform_data\" \"x\" {}\n")},
+	}
+	set := discover(t, fsys)
+	var found []string
+	for _, p := range set.Problems {
+		found = append(found, fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Text))
+	}
+	text := strings.Join(found, "\n")
+	for _, want := range []string{"deep/main.tf:2: ", "json/main.tf.json:1: ", "nested more than 500 deep"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the findings do not say %q:\n%s", want, text)
+		}
+	}
+	if _, ok := set.Get("good"); !ok {
+		t.Error("the good workspace is gone")
+	}
+	if _, ok := set.Get("m"); ok {
+		t.Error("a module of the broken directory became a workspace")
+	}
+	w, ok := set.Get("deep")
+	if !ok {
+		t.Fatal("the broken directory is not listed")
+	}
+	if _, err := set.Inputs(t.Context(), fsys, w); err != nil {
+		t.Errorf("inputs of the broken directory: %v", err)
+	}
 }

@@ -339,6 +339,9 @@ func (g *gatherer) node(n *node) error {
 		}
 		src := source{file: name}
 		if configKind(f.name) == jsonConfig {
+			if tooDeep(data) > 0 {
+				continue
+			}
 			for _, expr := range jsonTemplates(jsonTree(data), nil) {
 				src.nodes = append(src.nodes, expr)
 			}
@@ -452,7 +455,7 @@ func (g *gatherer) templates(at string, known bool) error {
 			continue
 		}
 		data, err := fs.ReadFile(g.fsys, p)
-		if err != nil || !strings.Contains(string(data), "file") {
+		if err != nil || !strings.Contains(string(data), "file") || tooDeep(data) > 0 {
 			continue
 		}
 		expr, diags := hclsyntax.ParseTemplate(data, p, hcl.InitialPos)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,6 +18,11 @@ import (
 // parseFacts finds the facts of one Terraform file. A file that cannot be read
 // as HCL yields what could be made of it and its first mistake.
 func parseFacts(name string, data []byte) fileFacts {
+	if line := tooDeep(data); line > 0 {
+		facts := fileFacts{name: name, broken: &syntaxError{line: line, text: fmt.Sprintf("brackets are nested more than %d deep", maxNesting)}}
+		facts.guess(data)
+		return facts
+	}
 	if configKind(name) == jsonConfig {
 		facts := parseJSONFile(name, data)
 		facts.guess(data)
@@ -29,6 +35,30 @@ func parseFacts(name string, data []byte) fileFacts {
 	facts := parseFile(name, data)
 	facts.guess(data)
 	return facts
+}
+
+// maxNesting bounds how deep brackets may be nested. The parsers recurse, and
+// the end of the stack cannot be recovered from: one file made of brackets
+// would end the process for everybody.
+const maxNesting = 500
+
+// tooDeep returns the line in which brackets are nested too deep, or 0. Every
+// byte is taken at its face, also in strings and comments.
+func tooDeep(data []byte) int {
+	depth, line := 0, 1
+	for _, c := range data {
+		switch c {
+		case '\n':
+			line++
+		case '(', '[', '{':
+			if depth++; depth > maxNesting {
+				return line
+			}
+		case ')', ']', '}':
+			depth = max(0, depth-1)
+		}
+	}
+	return 0
 }
 
 // guess looks for local module sources in the text of a file that is broken.
@@ -107,6 +137,9 @@ func parseFile(name string, data []byte) fileFacts {
 
 // parseSyntax is hclsyntax.ParseConfig, which always returns a file.
 func parseSyntax(name string, data []byte) (*hcl.File, hcl.Diagnostics) {
+	if tooDeep(data) > 0 {
+		data = nil // It was told when the facts were read; here nothing can be made of it.
+	}
 	return hclsyntax.ParseConfig(data, name, hcl.InitialPos)
 }
 
