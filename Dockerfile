@@ -1,5 +1,5 @@
 # Plumbline in a container: one static binary, with Git for what go-git leaves
-# to it and CA certificates for registries, backends and forges. Terraform is
+# to it, SSH for modules, and CA certificates for registries and backends. Terraform is
 # not inside: the version a workspace asks for is installed on first use into
 # the cache, which belongs on a volume.
 
@@ -13,9 +13,10 @@ RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}"
 
 FROM debian:bookworm-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates git \
+ && apt-get install -y --no-install-recommends ca-certificates git openssh-client \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --create-home --home-dir /var/lib/plumbline plumbline
+ && groupadd --system --gid 10001 plumbline \
+ && useradd --system --uid 10001 --gid 10001 --create-home --home-dir /var/lib/plumbline plumbline
 COPY --from=build /out/plumbline /usr/local/bin/plumbline
 USER 10001:10001
 WORKDIR /repository

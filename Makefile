@@ -1,10 +1,8 @@
 # Plumbline's targets. `make` alone lists them.
 #
 # What tests need beyond Go, Git and Terraform is built from Go modules by the
-# project itself, once, into a cache outside of the checkout
-# (PLUMBLINE_PARTS_DIR, default: plumbline/parts in the user's cache).
+# project itself, once, into plumbline/parts in the user's cache.
 
-SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
@@ -43,7 +41,7 @@ race: parts ## Run the tests with the race detector
 
 .PHONY: bench
 bench: parts ## Measure against Git and Terraform themselves, in one run
-	go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./cmd/plumbline ./workspaces ./prcomment ./internal/gitrepo ./internal/terraform
+	go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./cmd/plumbline ./workspaces ./prcomment ./planstore ./drift ./internal/gitrepo ./internal/terraform
 
 .PHONY: lint
 lint: ## Run the linters that .golangci.yml allows

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -14,8 +15,10 @@ type ReportOptions struct {
 	Kind prcomment.Kind
 	// Title stands above the verdict; "" for none.
 	Title string
-	// Commit is what was planned or applied.
+	// Commit is what was planned or applied; Dirty says that there were changes
+	// beside it.
 	Commit string
+	Dirty  bool
 	// At is when; the zero value leaves it out.
 	At time.Time
 	// Base is what the commit was compared with; "" if with nothing.
@@ -36,6 +39,7 @@ func Report(results []Result, o ReportOptions) prcomment.Report {
 		Kind:     o.Kind,
 		Title:    o.Title,
 		Commit:   o.Commit,
+		Dirty:    o.Dirty,
 		Base:     o.Base,
 		Commands: o.Commands,
 		Key:      o.Key,
@@ -78,8 +82,16 @@ func row(order int, res Result) prcomment.Workspace {
 	if res.Err != nil {
 		w.Error = res.Err.Error()
 	}
+	if errors.Is(res.Err, ErrNotStarted) {
+		w.Next = "nothing was changed; run it again."
+	}
 	if h := res.Hold; h != nil {
-		w.Error, w.Next = h.Reason, h.Next
+		w.Error = h.Reason
+		if res.Workspace.Apply == applyNever {
+			// Elsewhere the report's own advice fits, and says it more safely
+			// than a command inside a sentence can.
+			w.Next = h.Next
+		}
 		if h.Plan != nil {
 			// The new plan is shown, and it is not in the store.
 			w.Plan, w.Reviewed = h.Plan, res.Plan

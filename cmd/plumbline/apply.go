@@ -70,7 +70,7 @@ func (p *program) apply(c *cli.Context) error {
 	if c.Bool("json") {
 		err = p.printJSON(resultsJSON(results))
 	} else {
-		err = p.printReport(runner.Report(results, runner.ReportOptions{Commit: co.head.Commit, At: time.Now(), Kind: prcomment.KindApply, Secrets: p.secrets()}))
+		err = p.printReport(runner.Report(results, runner.ReportOptions{Commit: co.head.Commit, Dirty: co.dirty, At: time.Now(), Kind: prcomment.KindApply, Secrets: p.secrets()}))
 	}
 	if err != nil {
 		return err

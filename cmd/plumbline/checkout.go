@@ -25,6 +25,8 @@ type checkout struct {
 	here  string
 	files fs.FS
 	head  gitrepo.Head
+	// dirty is known once something is run.
+	dirty bool
 	facts *workspaces.FactCache
 }
 

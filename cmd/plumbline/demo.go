@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -200,7 +201,7 @@ func (s *stage) merge(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintln(s.out)
-	return s.comment(ctx, 0, "apply")
+	return s.summary(ctx, 0, "apply")
 }
 
 func (s *stage) meddle(context.Context) error {
@@ -209,9 +210,7 @@ func (s *stage) meddle(context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, sentence := range did {
-		s.say("%s", sentence)
-	}
+	s.say("%s", strings.Join(did, " "))
 	return nil
 }
 
@@ -228,7 +227,7 @@ func (s *stage) findDrift(ctx context.Context) error {
 func (s *stage) correct(ctx context.Context) error {
 	s.step("Correction")
 	s.say("What may be corrected is planned by itself, checked against that permission, and applied. Then it looks again.")
-	return s.comment(ctx, 0, "drift", "--correct")
+	return s.summary(ctx, 0, "drift", "--correct")
 }
 
 func (s *stage) sweep(ctx context.Context) error {
@@ -286,31 +285,24 @@ func demoPolicy() string {
 func (s *stage) step(title string) {
 	s.steps++
 	line := fmt.Sprintf("%d. %s", s.steps, title)
-	fmt.Fprintf(s.out, "\n%s\n%s\n\n", line, strings.Repeat("─", len(line)))
+	paint := &layout{colour: s.actor.colours(s.out)}
+	fmt.Fprintf(s.out, "\n%s\n%s\n\n", paint.paint(span{line, styleBold}), paint.paint(span{strings.Repeat("─", len(line)), styleDim}))
 }
 
-// say prints a paragraph, wrapped.
+// say prints a paragraph, wrapped. What stands between backticks is a name.
 func (s *stage) say(format string, args ...any) {
-	const width = 100
-	column := 0
-	for _, word := range strings.Fields(fmt.Sprintf(format, args...)) {
-		if column > 0 && column+1+len(word) > width {
-			fmt.Fprintln(s.out)
-			column = 0
-		}
-		if column > 0 {
-			fmt.Fprint(s.out, " ")
-			column++
-		}
-		fmt.Fprint(s.out, word)
-		column += len(word)
-	}
-	fmt.Fprint(s.out, "\n\n")
+	fmt.Fprintln(s.out, renderMarkdown([]string{fmt.Sprintf(format, args...)}, min(100, lineWidth(s.out)), s.actor.colours(s.out)))
+}
+
+// prompt shows the command that runs.
+func (s *stage) prompt(name string, args []string) {
+	paint := &layout{colour: s.actor.colours(s.out)}
+	fmt.Fprintln(s.out, paint.paint(span{"$ ", styleDim}, span{name + " " + commandLine(args), styleBold}))
 }
 
 // git runs a command in the repository, and shows it.
 func (s *stage) git(ctx context.Context, args ...string) error {
-	fmt.Fprintf(s.out, "$ git %s\n", commandLine(args))
+	s.prompt("git", args)
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir, cmd.Env = s.repo, s.actor.environ
 	out, err := cmd.CombinedOutput()
@@ -355,8 +347,24 @@ func (s *stage) comment(ctx context.Context, want int, args ...string) error {
 	if err := s.plumbline(ctx, want, &out, args); err != nil {
 		return err
 	}
+	return s.render(out.String())
+}
+
+// folded is what a comment shows only to those who ask for it.
+var folded = regexp.MustCompile(`(?s)<details>.*?\n</details>\n`)
+
+// summary is comment without the details, which were shown before.
+func (s *stage) summary(ctx context.Context, want int, args ...string) error {
+	var out bytes.Buffer
+	if err := s.plumbline(ctx, want, &out, args); err != nil {
+		return err
+	}
+	return s.render(folded.ReplaceAllString(out.String(), ""))
+}
+
+func (s *stage) render(comment string) error {
 	fmt.Fprintln(s.out)
-	if err := s.actor.showMarkdown(s.out, []string{out.String()}, 110); err != nil {
+	if err := s.actor.showMarkdown(s.out, []string{comment}); err != nil {
 		return err
 	}
 	fmt.Fprintln(s.out)
@@ -366,7 +374,7 @@ func (s *stage) comment(ctx context.Context, want int, args ...string) error {
 // plumbline runs one command line in the repository, just as a shell would,
 // and wants an exit status of it.
 func (s *stage) plumbline(ctx context.Context, want int, out io.Writer, args []string) error {
-	fmt.Fprintf(s.out, "$ plumbline %s\n", commandLine(args))
+	s.prompt("plumbline", args)
 	actor := *s.actor
 	actor.stdout = out
 	got := actor.runContext(ctx, append([]string{"plumbline", "--chdir", s.repo}, args...))

@@ -66,7 +66,7 @@ func (p *program) drift(c *cli.Context, options runner.DriftOptions) error {
 	if c.Bool("json") {
 		err = p.printJSON(resultsJSON(results))
 	} else {
-		err = p.printReport(runner.Report(results, runner.ReportOptions{Commit: co.head.Commit, At: time.Now(), Kind: prcomment.KindDrift, Problems: set.Problems, Secrets: p.secrets()}))
+		err = p.printReport(runner.Report(results, runner.ReportOptions{Commit: co.head.Commit, Dirty: co.dirty, At: time.Now(), Kind: prcomment.KindDrift, Problems: set.Problems, Secrets: p.secrets()}))
 	}
 	if err != nil {
 		return err

@@ -64,7 +64,7 @@ func (p *program) plan(c *cli.Context) error {
 	if c.Bool("json") {
 		err = p.printJSON(resultsJSON(results))
 	} else {
-		err = p.printReport(runner.Report(results, runner.ReportOptions{Commit: co.head.Commit, At: time.Now(),
+		err = p.printReport(runner.Report(results, runner.ReportOptions{Commit: co.head.Commit, Dirty: co.dirty, At: time.Now(),
 			Kind:     prcomment.KindPlan,
 			Base:     base,
 			Problems: set.Problems,
@@ -119,7 +119,7 @@ var errNoRange = errors.New("--affected is empty: give it BASE..HEAD")
 func (p *program) printReport(rep prcomment.Report) error {
 	pages := prcomment.Render(rep, 0)
 	if isTerminal(p.stdout) {
-		return p.showMarkdown(p.stdout, pages, 110)
+		return p.showMarkdown(p.stdout, pages)
 	}
 	for i, page := range pages {
 		if i > 0 {

@@ -173,6 +173,7 @@ func (p *program) plansShow(c *cli.Context) error {
 		Kind:    prcomment.KindPlan,
 		Title:   "Plan " + plan.ID,
 		Commit:  plan.Commit,
+		Dirty:   plan.Dirty,
 		At:      plan.CreatedAt,
 		Secrets: p.secrets(),
 	})

@@ -143,9 +143,8 @@ func (p *program) openRunner(c *cli.Context, co *checkout, set *workspaces.Set, 
 	if err != nil {
 		return nil, nil, err
 	}
-	dirty := false
 	if co.repo != nil {
-		if dirty, err = co.repo.Dirty(c.Context); err != nil {
+		if co.dirty, err = co.repo.Dirty(c.Context); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -155,7 +154,7 @@ func (p *program) openRunner(c *cli.Context, co *checkout, set *workspaces.Set, 
 		Set:        set,
 		Repository: co.identity(),
 		Commit:     co.head.Commit,
-		Dirty:      dirty,
+		Dirty:      co.dirty,
 		Plans:      store,
 		Installer: terraform.NewInstaller(terraform.InstallerOptions{
 			CacheDir:    filepath.Join(where.cache, "terraform"),

@@ -44,29 +44,15 @@ func (p *program) validate(c *cli.Context) error {
 		return err
 	}
 	defer co.close()
-	const file = "plumbline.yaml"
-	data, err := os.ReadFile(filepath.Join(co.root, file))
+	_, err = os.Lstat(filepath.Join(co.root, workspaces.ConfigFile))
 	missing := errors.Is(err, fs.ErrNotExist)
-	if err != nil && !missing {
-		return fmt.Errorf("read plumbline.yaml: %w", err)
-	}
-	problems := []workspaces.Problem{}
-	if !missing {
-		_, found := workspaces.ParseConfig(file, data)
-		problems = append(problems, found...)
+	problems, err := workspaces.Check(c.Context, co.files, workspaces.Options{Facts: co.facts})
+	if err != nil {
+		return err
 	}
 	mistakes := errorCount(problems)
-	if mistakes == 0 {
-		// The file is sound by itself: now hold it against the repository.
-		set, err := co.discover(c.Context)
-		problems = workspaces.Problems(err)
-		if err != nil && len(problems) == 0 {
-			return err
-		}
-		if err == nil {
-			problems = append([]workspaces.Problem{}, set.Problems...)
-		}
-		mistakes = errorCount(problems)
+	if problems == nil {
+		problems = []workspaces.Problem{}
 	}
 	if c.Bool("json") {
 		if err := p.printJSON(problems); err != nil {
