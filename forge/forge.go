@@ -86,6 +86,21 @@ type Change struct {
 	ClosedAt    time.Time // also when merged; zero while open
 }
 
+// ChangesOptions choose among the changes of a repository. The zero value chooses all of them.
+type ChangesOptions struct {
+	// OpenOnly leaves out what is merged or closed.
+	OpenOnly bool
+	// Since leaves out what was last updated before then. Forges count in whole seconds and the answer includes that
+	// second, so a poller that passes the newest UpdatedAt it has seen misses nothing.
+	Since time.Time
+}
+
+// CommentsOptions choose among the comments of a repository. The zero value chooses all of them.
+type CommentsOptions struct {
+	// Since leaves out what was last edited before then, in whole seconds, that second included.
+	Since time.Time
+}
+
 // Kind says what an event tells.
 type Kind string
 
@@ -203,6 +218,16 @@ type Comment struct {
 
 // MaxComment is how many characters every forge takes as the body of a comment.
 const MaxComment = 65536
+
+// Reaction is a small sign under a comment.
+type Reaction string
+
+// The reactions. Each forge has them.
+const (
+	Seen     Reaction = "eyes" // noticed, and being worked on
+	Accepted Reaction = "+1"
+	Refused  Reaction = "-1"
+)
 
 // StatusState is the verdict of a status.
 type StatusState string
