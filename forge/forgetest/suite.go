@@ -10,6 +10,9 @@ import (
 
 // Client is what the suite asks of a forge's client.
 type Client interface {
+	// Self is the login that the client's credentials act as.
+	Self(ctx context.Context) (login string, err error)
+
 	// Repository, Repos and Branch look around.
 	Repository(ctx context.Context, repo forge.Repo) (forge.Repository, error)
 	Repos(ctx context.Context) ([]forge.Repo, error)
