@@ -46,6 +46,7 @@ func (g *GitHub) selfJSON(login string) map[string]any {
 		u[field] = 0
 	}
 	u["created_at"], u["updated_at"], u["two_factor_authentication"] = stamp(now()), stamp(now()), true
+	u["user_view_type"] = "private"
 	return u
 }
 

@@ -132,13 +132,25 @@ func (a *appClient) remember(owner string, id int64) *installation {
 	if known := a.owners[key]; known != nil && known.id == id {
 		return known
 	}
-	tokens := a.source(id)
-	i := &installation{app: a, id: id, tokens: tokens, api: a.client.newAPI(tokens), git: map[string]*ghinstallation.Transport{}}
+	i := &installation{app: a, id: id, tokens: a.source(id), git: map[string]*ghinstallation.Transport{}}
+	i.api = a.client.newAPI(i)
 	a.owners[key] = i
 	return i
 }
 
-// forget lets the next call look for the installation anew: an App that was removed and installed again has another.
+// RoundTrip sends a request as the installation. If GitHub does not know the installation any more, it is forgotten, and
+// the next call looks for it anew: an App that was removed and installed again has another.
+func (i *installation) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := i.tokens.RoundTrip(req)
+	var refused *ghinstallation.HTTPError
+	switch {
+	case err == nil && resp.StatusCode == http.StatusUnauthorized,
+		errors.As(err, &refused) && refused.Response != nil && refused.Response.StatusCode == http.StatusNotFound:
+		i.app.forget(i)
+	}
+	return resp, err
+}
+
 func (a *appClient) forget(i *installation) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -154,6 +166,7 @@ func (a *appClient) source(id int64) *ghinstallation.Transport {
 	signed := *a.signed
 	t := ghinstallation.NewFromAppsTransport(&signed, id)
 	t.BaseURL = a.signed.BaseURL
+	t.InstallationTokenOptions = &github.InstallationTokenOptions{} // without, it would send "null"
 	return t
 }
 
@@ -189,10 +202,6 @@ func (a *appClient) repos(ctx context.Context) ([]forge.Repo, error) {
 // mayCheck says whether the installation may write check runs.
 func (i *installation) mayCheck(ctx context.Context) (bool, error) {
 	if _, err := i.tokens.Token(ctx); err != nil {
-		var refused *ghinstallation.HTTPError
-		if errors.As(err, &refused) && refused.Response != nil && refused.Response.StatusCode == http.StatusNotFound {
-			i.app.forget(i)
-		}
 		return false, err
 	}
 	may, err := i.tokens.Permissions()

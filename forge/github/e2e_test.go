@@ -94,7 +94,8 @@ func TestDecodeTakesEveryExample(t *testing.T) {
 	if total < 150 {
 		t.Errorf("there are %d examples, want at least 150", total)
 	}
-	for _, name := range []string{"pull_request", "issue_comment", "pull_request_review", "push", "ping"} {
+	// No example of issue_comment is on a pull request.
+	for _, name := range []string{"pull_request", "pull_request_review", "push", "ping"} {
 		if decoded[name] == 0 {
 			t.Errorf("no example of %s gave an event", name)
 		}
@@ -113,6 +114,11 @@ func readDescription(t *testing.T) *description {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// There the description asks for an account that is a user and an enterprise at once; one installation alone is
+	// described, under another path, as belonging to either.
+	list := doc.Paths.Value("/app/installations").Get.Responses.Status(http.StatusOK).Value.Content.Get("application/json").Schema.Value
+	account := list.Items.Value.Properties["account"].Value
+	account.AnyOf, account.AllOf = account.AllOf, nil
 	return &description{doc}
 }
 

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/google/go-github/v60/github"
 
@@ -124,11 +123,7 @@ func pushEvents(e *github.PushEvent) []forge.Event {
 		// Pushes name the owner as a committer is named.
 		repo.Owner = e.GetRepo().GetOwner().GetName()
 	}
-	var at time.Time
-	if e.GetRepo().PushedAt != nil {
-		at = e.GetRepo().PushedAt.Time
-	}
-	return []forge.Event{forge.PushEvent(repo, branch, e.GetBefore(), e.GetAfter(), e.GetSender().GetLogin(), at)}
+	return []forge.Event{forge.PushEvent(repo, branch, e.GetBefore(), e.GetAfter(), e.GetSender().GetLogin(), e.GetRepo().GetPushedAt().Time)}
 }
 
 func toRepo(r *github.Repository) forge.Repo {
