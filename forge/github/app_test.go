@@ -64,9 +64,12 @@ func TestAppWritesCheckRunsWhereItMay(t *testing.T) {
 
 	g.SetAppPermission("checks", "")
 	g.Reinstall(repo.Owner)
-	_, client = g, newClient(t, github.Options{URL: g.URL, App: &github.App{ID: forgetest.AppID, PrivateKey: g.AppKey}})
-	if got := set(forge.Failure); got.Summary != "**details**" && got.State != forge.Failure {
-		t.Errorf("status = %+v, want a failure", got)
+	client = newClient(t, github.Options{URL: g.URL, App: &github.App{ID: forgetest.AppID, PrivateKey: g.AppKey}})
+	if err := client.SetStatus(t.Context(), repo, commit, forge.Status{Context: "plain", State: forge.Failure, Summary: "**details**"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.Statuses(t, repo, commit)["plain"]; got.State != forge.Failure || got.Summary != "" {
+		t.Errorf("without the permission: %+v, want a commit status, which has no summary", got)
 	}
 	if n := g.CheckRuns(t, repo, commit); n != 2 {
 		t.Errorf("%d check runs, want no other without the permission", n)

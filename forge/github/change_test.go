@@ -1,6 +1,7 @@
 package github_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -181,5 +182,44 @@ func TestChangesStopAtTheFirstThatIsTooOld(t *testing.T) {
 	}
 	if n := len(seen.take()); n != 1 {
 		t.Errorf("%d pages were read, want one", n)
+	}
+}
+
+func TestMinimiseAndReact(t *testing.T) {
+	t.Parallel()
+	g, client, repo, number := opened(t, nil)
+	id := g.Comment(t, repo, "alice", number, "plumbline plan")
+	for range 2 {
+		if err := client.React(t.Context(), repo, id, forge.Seen); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := g.ReactionsTo(t, repo, id); !slices.Equal(got, []string{"eyes"}) {
+		t.Errorf("reactions %q, want one", got)
+	}
+	made, err := client.CreateComment(t.Context(), repo, number, "a plan that is stale")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done, err := client.MinimiseComment(t.Context(), repo, made.ID); !done || err != nil {
+		t.Errorf("MinimiseComment = %v, %v", done, err)
+	}
+	if got := g.CommentsOf(t, repo, number); !slices.Equal(got, []string{"plumbline plan"}) {
+		t.Errorf("comments that show: %q, want alice's alone", got)
+	}
+	if _, err := client.MinimiseComment(t.Context(), repo, "no number"); err == nil {
+		t.Error("a comment's id that is no number is taken")
+	}
+
+	reader := newClient(t, github.Options{URL: g.URL, Token: g.UserToken("mallory")})
+	var refused *forge.NotAllowedError
+	if done, err := reader.MinimiseComment(t.Context(), repo, id); done || !errors.As(err, &refused) {
+		t.Errorf("MinimiseComment without write access = %v, %v, want a NotAllowedError", done, err)
+	}
+	if err := reader.SetStatus(t.Context(), repo, strings.Repeat("0", 40), forge.Status{Context: "a", State: forge.Success}); !errors.As(err, &refused) {
+		t.Errorf("SetStatus without write access: %v, want a NotAllowedError", err)
+	}
+	if err := client.SetStatus(t.Context(), repo, strings.Repeat("0", 40), forge.Status{Context: "a", State: forge.Success}); err == nil || !strings.Contains(err.Error(), "No commit found") {
+		t.Errorf("SetStatus on no commit: %v, want GitHub's words", err)
 	}
 }
