@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -25,7 +26,7 @@ type PostgresServer struct {
 	dir     string // holds the data directory and the socket
 	bin     string // where the server's programs are
 	account *account
-	made    int // databases
+	made    atomic.Int64 // databases
 }
 
 // Postgres starts a PostgreSQL server and returns the URL of an empty database on it. Both last as long as the test.
@@ -93,11 +94,10 @@ func StartPostgres(t testing.TB) *PostgresServer {
 	return s
 }
 
-// Database makes another empty database and returns its URL, which holds a user and a password.
+// Database makes another empty database and returns its URL, which holds a user and a password. Many may ask at once.
 func (s *PostgresServer) Database(t testing.TB) string {
 	t.Helper()
-	s.made++
-	name := "test" + strconv.Itoa(s.made)
+	name := "test" + strconv.FormatInt(s.made.Add(1), 10)
 	s.run(t, "createdb", "--host", s.dir, "--username", postgresUser, name)
 	query := url.Values{"host": {s.dir}, "sslmode": {"disable"}}
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(postgresUser, postgresPassword), Path: "/" + name, RawQuery: query.Encode()}
