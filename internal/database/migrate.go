@@ -212,10 +212,11 @@ func (m migration) sum() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// missing reports whether a table is not there.
+// missing reports whether a table or a column is not there: River's own table of migrations gets its column line only by
+// the fifth of them, which another process may be about to do.
 func missing(err error) bool {
 	if pg := new(pgconn.PgError); errors.As(err, &pg) {
-		return pg.Code == "42P01"
+		return pg.Code == "42P01" || pg.Code == "42703"
 	}
-	return err != nil && strings.Contains(err.Error(), "no such table")
+	return err != nil && (strings.Contains(err.Error(), "no such table") || strings.Contains(err.Error(), "no such column"))
 }

@@ -8,12 +8,16 @@ import (
 	"fmt"
 	"os"
 	osexec "os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/rivermigrate"
 
 	"github.com/plumbline-dev/plumbline/internal/database"
 )
@@ -23,6 +27,7 @@ func suite(t *testing.T, fresh func(t *testing.T) database.Options) {
 	for name, test := range map[string]func(t *testing.T, o database.Options){
 		"OpenAgainKeepsRows":             openAgainKeepsRows,
 		"ManyProcessesMigrateOnce":       manyProcessesMigrateOnce,
+		"MigrationThatStoppedGoesOn":     migrationThatStoppedGoesOn,
 		"NewerTablesAreRefused":          newerTablesAreRefused,
 		"OtherMigrationsAreRefused":      otherMigrationsAreRefused,
 		"TxCommitsOrLeavesNothing":       txCommitsOrLeavesNothing,
@@ -119,6 +124,45 @@ func manyProcessesMigrateOnce(t *testing.T, o database.Options) {
 	db := open(t, o)
 	if got := number(t, db, "SELECT count(*) FROM audit_head"); got != 1 {
 		t.Errorf("the first migration ran %d times", got)
+	}
+}
+
+// Each of River's steps is a transaction, so a process may die between two of them.
+func migrationThatStoppedGoesOn(t *testing.T, o database.Options) {
+	for steps := 1; steps <= 5; steps++ {
+		db := open(t, o)
+		want := number(t, db, "SELECT max(version) FROM river_migration")
+		for version := want; version > int64(steps); version-- {
+			stepBack(t, o)
+		}
+		again := open(t, o)
+		if got := number(t, again, "SELECT max(version) FROM river_migration"); got != want {
+			t.Errorf("after step %d of %d, the next Open comes to %d", steps, want, got)
+		}
+	}
+}
+
+// stepBack undoes River's last migration with River's own means.
+func stepBack(t *testing.T, o database.Options) {
+	t.Helper()
+	var migrator *rivermigrate.Migrator[*sql.Tx]
+	var pool *sql.DB
+	var err error
+	if o.URL != "" {
+		if pool, err = sql.Open("pgx", o.URL); err == nil {
+			migrator, err = rivermigrate.New(riverdatabasesql.New(pool), nil)
+		}
+	} else {
+		if pool, err = sql.Open("sqlite", "file://"+filepath.Join(o.DataDir, "plumbline.db")+"?_pragma=busy_timeout(10000)"); err == nil {
+			migrator, err = rivermigrate.New(riversqlite.New(pool), nil)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if _, err := migrator.Migrate(t.Context(), rivermigrate.DirectionDown, &rivermigrate.MigrateOpts{MaxSteps: 1}); err != nil {
+		t.Fatalf("go one step back: %v", err)
 	}
 }
 
