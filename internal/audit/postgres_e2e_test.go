@@ -24,3 +24,7 @@ func TestPostgreSQL(t *testing.T) {
 		},
 	})
 }
+
+func BenchmarkPostgreSQL(b *testing.B) {
+	benchmark(b, database.Options{URL: parts.Postgres(b)})
+}
