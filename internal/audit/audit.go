@@ -48,7 +48,7 @@ type Entry struct {
 	Workspace   string            // name, or ""
 	Commit      string            // or ""
 	Fingerprint string            // of the plan, or ""
-	Allowed     bool              //
+	Allowed     bool              // false: refused
 	Reason      string            // why it was allowed or refused
 	Details     map[string]string // keys of DetailKeys only
 	Hash        string            // of the entry and all before it, hexadecimal; set by Append
@@ -247,8 +247,12 @@ func (l *Log) List(ctx context.Context, tx *sql.Tx, f Filter) ([]Entry, error) {
 }
 
 // Export writes the entries after a number (0: all), oldest first, one JSON object a line, and returns the anchor of the
-// last one: Seq 0 if there was none. Every column is written as it is kept, with hashes and seals, so whoever keeps the
-// lines can compute the hashes again: docs of row.digest say how.
+// last one: Seq 0 if there was none. What it writes was not verified.
+//
+// Every column is written as it is kept, so whoever keeps the lines can compute the hashes again. A hash is SHA-256, in
+// hexadecimal, of the line "plumbline audit entry 1" and then, for each of seq, at, actor, action, repository, change,
+// workspace, commit, fingerprint, allowed (1 or 0), reason, details (as written), key and previous: its length in bytes, a
+// colon, its text and a line feed.
 func (l *Log) Export(ctx context.Context, tx *sql.Tx, w io.Writer, after int64) (Anchor, error) {
 	var last Anchor
 	err := eachRow(ctx, tx, `SELECT `+columnNames+` FROM audit_entry WHERE seq > $1 ORDER BY seq`, []any{after}, func(r row) error {

@@ -86,8 +86,7 @@ func (r row) entry() (Entry, error) {
 	}, nil
 }
 
-// digest returns the hash that the row should have: SHA-256, in hexadecimal, of the line "plumbline audit entry 1" and
-// then, for each column from seq to previous, its length in bytes, a colon, its text and a line feed.
+// digest returns the hash that the row should have. The documentation of Export says how it is computed.
 func (r row) digest() string {
 	h := sha256.New()
 	io.WriteString(h, "plumbline audit entry 1\n")
