@@ -51,6 +51,8 @@ var fences = map[string][]string{
 	"github.com/hashicorp/terraform-plugin-go":        {"internal/toycloud"},
 	"github.com/hashicorp/hcl/v2":                     {"workspaces", "internal/terraform"},
 	"github.com/riverqueue/river":                     {"runner", "internal/database"},
+	"github.com/jackc/pgx":                            {"internal/database"},
+	"modernc.org/sqlite":                              {"internal/database"},
 	"github.com/urfave/cli":                           {"cmd"},
 	"github.com/charmbracelet":                        {"cmd"},
 }

@@ -1,0 +1,96 @@
+package database
+
+import (
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+)
+
+// QueueOptions says what a client of the job queue does. The zero value only inserts jobs.
+type QueueOptions struct {
+	// Workers do the jobs, by kind. nil: the client cannot be started, and inserts jobs of any kind.
+	Workers *river.Workers
+	// Queues is how many jobs of each queue are worked at once in this process. It goes with Workers.
+	Queues map[string]int
+	// Poll is how long a job that was just inserted may wait before it is noticed. Default 50 ms; River's own is 1 s.
+	// Every process asks the database that often for each of its queues.
+	Poll time.Duration
+	// Timeout is how long a job may take before its context is cancelled, unless its worker says otherwise. Default 6
+	// hours; River's own is a minute. It must be finite: a job whose process died is found by having taken longer.
+	Timeout time.Duration
+	// Attempts is how often a job is tried unless its arguments say otherwise. Default 1; River's own is 25. A job that
+	// applies must have 1; one that only looks at a row may have more.
+	Attempts int
+	// Periodic jobs are inserted by one of all processes, their leader.
+	Periodic []*river.PeriodicJob
+	// Log gets what River has to say; nil drops it.
+	Log *slog.Logger
+}
+
+// Queue builds a client of the job queue. Its InsertTx puts a job beside rows, in a transaction of Tx; Start works jobs,
+// and Stop or StopAndCancel must be called before Close.
+//
+// A job is a hint that points to a row, never the truth. One whose process was killed stays "running" until its time-out
+// has passed, and only then is River ready to try it again or to discard it. So whoever inserts jobs for rows that none
+// points to must not ask River to keep them unique: a dead one would stand in the way for hours.
+//
+// The leader inserts periodic jobs, moves those whose time has come, and cleans up. When it stops, another process takes
+// over within about 6 s; when it is killed, within about 20 s.
+func (db *DB) Queue(o QueueOptions) (*river.Client[*sql.Tx], error) {
+	if o.Poll < 0 || o.Timeout < 0 || o.Attempts < 0 {
+		return nil, fmt.Errorf("build the job queue: Poll %s, Timeout %s and Attempts %d must not be negative", o.Poll, o.Timeout, o.Attempts)
+	}
+	if o.Poll == 0 {
+		o.Poll = 50 * time.Millisecond
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 6 * time.Hour
+	}
+	if o.Attempts == 0 {
+		o.Attempts = 1
+	}
+	if o.Log == nil {
+		o.Log = silent()
+	}
+	config := &river.Config{
+		FetchPollInterval: o.Poll,
+		FetchCooldown:     min(o.Poll, river.FetchCooldownDefault),
+		JobTimeout:        o.Timeout,
+		// River takes it for stuck, and works it a second time, whether or not it still runs: after the time-out, a
+		// worker gets a while to heed it.
+		RescueStuckJobsAfter: o.Timeout + 5*time.Minute,
+		MaxAttempts:          o.Attempts,
+		PeriodicJobs:         o.Periodic,
+		Logger:               o.Log,
+		PollOnly:             true, // database/sql has no LISTEN
+		Workers:              o.Workers,
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Queues)) {
+		if config.Queues == nil {
+			config.Queues = map[string]river.QueueConfig{}
+		}
+		config.Queues[name] = river.QueueConfig{MaxWorkers: o.Queues[name]}
+	}
+	client, err := river.NewClient(db.river(), config)
+	if err != nil {
+		return nil, fmt.Errorf("build the job queue: %w", err)
+	}
+	return client, nil
+}
+
+func (db *DB) river() riverdriver.Driver[*sql.Tx] {
+	if db.kind == postgres {
+		return riverdatabasesql.New(db.write)
+	}
+	return riversqlite.New(db.write)
+}
+
+func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
