@@ -24,7 +24,7 @@ type GiteaServer struct {
 }
 
 // Gitea starts Gitea v1.26.0 on a free loopback port, over a temporary directory, and stops it when the test ends. It
-// delivers webhooks to loopback addresses, at once.
+// delivers webhooks to loopback addresses, at once, and lists at most ten things in one answer, where others list 50.
 func Gitea(t testing.TB) *GiteaServer {
 	t.Helper()
 	part := need(t, "gitea")
@@ -197,6 +197,10 @@ ALLOWED_HOST_LIST = loopback
 ; The default queue, on disk, keeps webhooks waiting for seconds.
 [queue]
 TYPE = channel
+
+; Small pages, so that a test needs few things to fill several.
+[api]
+MAX_RESPONSE_ITEMS = 10
 
 [session]
 PROVIDER = memory
