@@ -31,7 +31,7 @@ parts: ## Build the real providers that tests use, into a cache
 	go run ./internal/parts/build mirror
 
 .PHONY: e2e
-e2e: ## Run the tests that need a long build first: OpenTofu, an S3 server
+e2e: ## Run the tests whose parts take long to get: OpenTofu, S3, Gitea, PostgreSQL
 	go run ./internal/parts/build all
 	go test -tags e2e ./...
 

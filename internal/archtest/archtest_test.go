@@ -54,7 +54,6 @@ var fences = map[string][]string{
 	"github.com/jackc/pgx":                            {"internal/database"},
 	"modernc.org/sqlite":                              {"internal/database"},
 	"github.com/urfave/cli":                           {"cmd"},
-	"github.com/charmbracelet":                        {"cmd"},
 }
 
 // testFences adds places where a library may be used by tests alone.

@@ -28,6 +28,7 @@ type recipe struct {
 	title    string // for people
 	label    string // the version, as it appears in the directory's name
 	binaries []binary
+	source   *source // what is built in its own module, or nil
 }
 
 // binary is one program of a part.
@@ -83,17 +84,30 @@ func recipes() map[string]recipe {
 				out:     "versitygw",
 			}},
 		},
+		"gitea": {
+			title: "Gitea v1.26.0",
+			label: "1.26.0",
+			source: &source{
+				module:  "code.gitea.io/gitea",
+				version: "v1.26.0",
+				sum:     "h1:fJP9dqLbzKrKWUVnCVTfVersZdVDuyJQLEDzCAOmKKA=",
+				tags:    "sqlite sqlite_unlock_notify",
+				ldflags: "-s -w -X main.Version=1.26.0", // clients look at it; without, it is "development"
+				out:     "gitea",
+				keep:    []string{"options", "public", "templates"},
+			},
+		},
 	}
 }
 
 // Names returns what Build can build, in the order in which it is best built: quick ones first.
 func Names() []string {
-	return []string{"mirror", "s3", "tofu"}
+	return []string{"mirror", "s3", "tofu", "gitea"}
 }
 
 // Build makes sure that the named part (see Names) is on this machine and returns its directory. It says through logf
 // what it builds and how long that took; it says nothing when the part is there already. It needs Go on PATH and, the
-// first time, the module proxy. An interrupted build leaves nothing that a later call would take for a part.
+// first time, the module proxy; Gitea needs a C compiler too, for SQLite. An interrupted build leaves nothing that a later call would take for a part.
 func Build(ctx context.Context, name string, logf func(format string, args ...any)) (string, error) {
 	r, ok := recipes()[name]
 	if !ok {
@@ -108,6 +122,11 @@ func Build(ctx context.Context, name string, logf func(format string, args ...an
 		logf("building %s with %s", r.title, runtime.Version())
 		for _, b := range r.binaries {
 			if err := b.build(ctx, dir); err != nil {
+				return err
+			}
+		}
+		if r.source != nil {
+			if err := r.source.build(ctx, dir); err != nil {
 				return err
 			}
 		}
@@ -132,6 +151,9 @@ func (r recipe) key() (string, error) {
 			}
 			hash.Write(text)
 		}
+	}
+	if r.source != nil {
+		fmt.Fprintf(hash, "%q\n", *r.source)
 	}
 	return hex.EncodeToString(hash.Sum(nil))[:12], nil
 }

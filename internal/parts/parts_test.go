@@ -81,8 +81,8 @@ func TestBuildAtOnceBuildsOnce(t *testing.T) {
 
 func TestBuildSaysWhatThereIs(t *testing.T) {
 	t.Parallel()
-	_, err := parts.Build(t.Context(), "gitea", t.Logf)
-	if err == nil || !strings.Contains(err.Error(), `there are ["mirror" "s3" "tofu"]`) {
+	_, err := parts.Build(t.Context(), "gitlab", t.Logf)
+	if err == nil || !strings.Contains(err.Error(), `there are ["mirror" "s3" "tofu" "gitea"]`) {
 		t.Errorf("building an unknown part says %v; want the parts that there are", err)
 	}
 }

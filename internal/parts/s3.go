@@ -105,9 +105,9 @@ func awaitHealth(url string, exited <-chan struct{}) error {
 		}
 		select {
 		case <-exited:
-			return fmt.Errorf("the S3 server ended before it answered")
+			return fmt.Errorf("the server ended before it answered")
 		case <-deadline:
-			return fmt.Errorf("the S3 server did not answer within a minute")
+			return fmt.Errorf("the server did not answer within a minute")
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
