@@ -386,3 +386,91 @@ func TestTerraformThatCannotRun(t *testing.T) {
 		})
 	}
 }
+
+// TestKilledInMidApply kills plumbline with no chance to tidy up. Terraform
+// goes on to its end; the next run waits for nobody, tells what happened, and
+// takes away what lay about in clear.
+func TestKilledInMidApply(t *testing.T) {
+	t.Parallel()
+	c := newTestCheckout(t, map[string]string{"main.tf": `
+resource "terraform_data" "x" {
+  input = "canary-plan-2209"
+  provisioner "local-exec" { command = "touch started; sleep 3" }
+}
+`})
+	c.run(exitChanges, "plan")
+	cmd, _ := c.start("apply")
+	wait(t, filepath.Join(c.dir, "started"))
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // It was killed, and says so.
+	if got := c.plansInClear(); len(got) == 0 {
+		t.Error("a killed run leaves no plan file in clear: this test no longer sees what it is for")
+	}
+	wait(t, filepath.Join(c.dir, "terraform.tfstate"))
+
+	// While Terraform is still at it, nothing else may begin; then the account.
+	var out string
+	for range 60 {
+		cmd, buffer := c.start("plan")
+		status := exitStatus(t, cmd.Wait())
+		if out = buffer.String(); status != exitError {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	for _, want := range []string{"went on by itself", "terraform_data.x"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the next plan does not say %q:\n%s", want, out)
+		}
+	}
+	if got := c.plansInClear(); len(got) > 0 {
+		t.Errorf("plan files in clear are still there: %q", got)
+	}
+	// What was applied is not applied again: the newest plan is an empty one.
+	if out := c.run(exitOK, "apply", "."); strings.Contains(out, "applying") {
+		t.Errorf("it was applied again:\n%s", out)
+	}
+}
+
+// plansInClear are the plan files that lie in the cache.
+func (c *testCheckout) plansInClear() []string {
+	var found []string
+	home := strings.TrimPrefix(c.environ[0], "HOME=")
+	err := filepath.WalkDir(home, func(path string, d os.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(d.Name(), ".tfplan") {
+			found = append(found, path)
+		}
+		return err
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return found
+}
+
+// TestDemoStaysUp holds --keep to staying up, and Ctrl-C to ending it.
+func TestDemoStaysUp(t *testing.T) {
+	t.Parallel()
+	c := newTestCheckout(t, nil)
+	cmd, out := c.start("demo", "--keep")
+	for range 1200 {
+		if strings.Contains(out.String(), "/admin/nodes/web-1") {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if !strings.Contains(out.String(), "press Ctrl-C") {
+		t.Fatalf("the demo does not say that it stays up:\n%s", out)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if got := exitStatus(t, cmd.Wait()); got != exitOK {
+		t.Errorf("exit status %d, want %d\n%s", got, exitOK, out)
+	}
+	if strings.Contains(out.String(), "may be lost") {
+		t.Errorf("the demo warns of what cannot happen:\n%s", out)
+	}
+}
