@@ -98,7 +98,7 @@ func (r *Repo) Dirty(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	// The monitor is a helper process that would outlive us.
-	out, err := r.git.run(ctx, "-c", "core.fsmonitor=false", "status", "--porcelain", "-z",
+	out, err := r.git.run(ctx, "status", "--porcelain", "-z",
 		"--untracked-files=normal", "--ignore-submodules=none", "--no-renames")
 	if err != nil {
 		return false, fmt.Errorf("look for changes in %s: %w", r.root, err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -80,6 +81,9 @@ func (g git) in(gitDir, root string) git {
 
 // command prepares a child that ctx ends.
 func (g git) command(ctx context.Context, args ...string) *exec.Cmd {
+	// A repository's own configuration may name programs to run. Nothing here
+	// needs them, and a checkout may come from anywhere.
+	args = append([]string{"-c", "core.fsmonitor=false", "-c", "core.hooksPath=" + os.DevNull}, args...)
 	cmd := exec.CommandContext(ctx, g.path, args...)
 	cmd.Dir, cmd.Env = g.dir, g.env
 	// A helper that a child started may hold the pipes open; it is not waited

@@ -159,3 +159,41 @@ func importFiles(tb testing.TB, dir string, files map[string]string) string {
 	gitInput(tb, dir, in.Bytes(), "-c", "fastimport.unpackLimit=0", "fast-import", "--quiet")
 	return git(tb, dir, "rev-parse", "main")
 }
+
+// What a repository's own configuration would run is not run.
+func TestConfiguredProgramsAreNotRun(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	git := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command("git", append([]string{"-C", dir, "-c", "user.name=Ada", "-c", "user.email=ada@example.com"}, args...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	git("init", "-q", "-b", "main")
+	if err := os.WriteFile(filepath.Join(dir, "a"), []byte("a"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	git("add", "-A")
+	git("commit", "-q", "-m", "first")
+	ran := filepath.Join(t.TempDir(), "ran")
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\ntouch '"+ran+"'\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	git("config", "core.fsmonitor", script)
+	repo, err := gitrepo.Open(t.Context(), dir, os.Environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := repo.Dirty(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := repo.Diff(t.Context(), "HEAD", "HEAD"); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("the program that the repository names was run")
+	}
+}
