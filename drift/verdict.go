@@ -176,6 +176,9 @@ func (p Policy) hold(f Finding) string {
 	if needed <= ladder {
 		return ""
 	}
+	if uncapped := (Policy{Correct: p.Correct, Default: p.Default, AtMost: All}).ladder(f.Class); needed <= uncapped {
+		return fmt.Sprintf("it would be a %s, and this sweep may correct only up to %s", action, p.AtMost)
+	}
 	if ladder == Never {
 		return fmt.Sprintf("%s are never corrected", plural(f.Class))
 	}
