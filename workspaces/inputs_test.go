@@ -362,3 +362,31 @@ func TestDigestTellsVersionsApart(t *testing.T) {
 		t.Error("a new file does not count as configuration")
 	}
 }
+
+// A script that a command line names is read by the apply, wherever the name
+// stands.
+func TestInputsFindScriptsInCommands(t *testing.T) {
+	in := inputs(t, tree(t, `
+-- a/main.tf --
+resource "terraform_data" "x" {
+  provisioner "local-exec" { command = "sh ${path.module}/../scripts/one.sh --fast" }
+  provisioner "local-exec" {
+    command = "bash -c '../scripts/two.sh' && ./own.sh"
+  }
+  provisioner "local-exec" {
+    command = <<-EOT
+      set -e
+      sh ${path.module}/../scripts/three.sh
+    EOT
+  }
+}
+-- scripts/one.sh --
+-- scripts/two.sh --
+-- scripts/three.sh --
+-- scripts/other.sh --
+`), "a")
+	equal(t, "files", in.Files, []string{"a/main.tf", "scripts/one.sh", "scripts/three.sh", "scripts/two.sh"})
+	if in.Whole {
+		t.Errorf("the whole repository counts: %s", in.Why)
+	}
+}

@@ -462,8 +462,14 @@ func (w *readWalker) Enter(node hclsyntax.Node) hcl.Diagnostics {
 		w.found = append(w.found, found)
 		w.mute(n.Args[0])
 	case *hclsyntax.TemplateExpr:
-		if w.muted == 0 && beginsLikePath(n) {
+		if w.muted > 0 {
+			break
+		}
+		if beginsLikePath(n) {
 			w.found = append(w.found, foundRead{paths: w.scope.values(n), line: n.SrcRange.Start.Line})
+		}
+		for _, word := range pathWords(n) {
+			w.found = append(w.found, foundRead{paths: w.scope.values(word), line: n.SrcRange.Start.Line})
 		}
 	}
 	return nil
@@ -497,6 +503,57 @@ func beginsLikePath(e *hclsyntax.TemplateExpr) bool {
 	}
 	return false
 }
+
+// pathWords are the words of a string, after its first, that are paths which
+// may leave the module's directory, such as the script in "sh ../run.sh": each
+// as a template of its own.
+func pathWords(e *hclsyntax.TemplateExpr) []*hclsyntax.TemplateExpr {
+	var words []*hclsyntax.TemplateExpr
+	var word []hclsyntax.Expression // the word that is being read
+	isPath, first := false, true
+	end := func() {
+		if isPath && !first {
+			words = append(words, &hclsyntax.TemplateExpr{Parts: word, SrcRange: e.SrcRange})
+		}
+		word, isPath, first = nil, false, false
+	}
+	for _, part := range e.Parts {
+		literal, ok := part.(*hclsyntax.LiteralValueExpr)
+		text := ""
+		if ok {
+			text, ok = literalText(literal.Val)
+		}
+		if !ok {
+			if traversal, ok := part.(*hclsyntax.ScopeTraversalExpr); ok && len(word) == 0 {
+				isPath = traversal.Traversal.RootName() == "path"
+			}
+			word = append(word, part)
+			continue
+		}
+		for text != "" {
+			i := strings.IndexAny(text, wordEnds)
+			if i != 0 {
+				piece := text
+				if i > 0 {
+					piece = text[:i]
+				}
+				if len(word) == 0 {
+					isPath = looksLikePath([]byte(piece))
+				}
+				word = append(word, &hclsyntax.LiteralValueExpr{Val: cty.StringVal(piece), SrcRange: literal.SrcRange})
+				text = text[len(piece):]
+				continue
+			}
+			end()
+			text = text[1:]
+		}
+	}
+	end()
+	return words
+}
+
+// wordEnds are the characters at which a word of a command line ends.
+const wordEnds = " \t\n\r'\"`;&|<>()=,"
 
 func (w *readWalker) Exit(node hclsyntax.Node) hcl.Diagnostics {
 	w.scope = w.outer[len(w.outer)-1]

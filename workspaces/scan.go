@@ -739,7 +739,7 @@ func (s *scanner) forExpr(end byte, depth int) bool {
 func (s *scanner) template(depth int) bool {
 	start := s.pos
 	s.pos++
-	if content := s.data[s.pos:]; looksLikePath(content) || beginsWithReference(content) {
+	if mentionsPath(s.data[s.pos:]) {
 		return s.noted(start, func() bool { return s.templateRest(depth) })
 	}
 	return s.templateRest(depth)
@@ -777,11 +777,14 @@ func looksLikePath(content []byte) bool {
 	return bytes.HasPrefix(content, []byte("./")) || bytes.HasPrefix(content, []byte("../"))
 }
 
-// beginsWithReference reports whether a string's content begins with what may
-// be path.module or one of its siblings.
-func beginsWithReference(content []byte) bool {
-	rest, ok := bytes.CutPrefix(content, []byte("${"))
-	return ok && bytes.HasPrefix(bytes.TrimLeft(rest, "~ \t\n"), []byte("path"))
+// mentionsPath reports whether the rest of a line may hold a relative path, or
+// path.module or one of its siblings. That the rest of the line may be more
+// than the string in question only makes the full parser look once more.
+func mentionsPath(rest []byte) bool {
+	if end := bytes.IndexByte(rest, '\n'); end >= 0 {
+		rest = rest[:end]
+	}
+	return bytes.Contains(rest, []byte("./")) || bytes.Contains(rest, []byte("path"))
 }
 
 // sequence consumes what a dollar or percent sign in a template begins: an
@@ -833,6 +836,9 @@ func (s *scanner) heredoc(depth int) bool {
 			return false
 		}
 		line := s.data[s.pos : s.pos+end]
+		if mentionsPath(line) {
+			return false
+		}
 		if bytes.Equal(bytes.TrimSpace(line), marker) {
 			s.pos += end
 			return true
