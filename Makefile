@@ -45,7 +45,7 @@ bench: parts ## Measure against Git and Terraform themselves, in one run
 
 .PHONY: lint
 lint: ## Run the linters that .golangci.yml allows
-	go run $(GOLANGCI) run ./...
+	go run $(GOLANGCI) run --build-tags e2e ./...
 
 .PHONY: schema
 schema: ## Write the JSON Schema of plumbline.yaml anew

@@ -262,7 +262,7 @@ func (s suite) merge(t *testing.T) {
 			s.host.Commit(t, repo, "main", "", map[string]string{"other.tf": "# o"})
 			c, err := s.Change(t.Context(), repo, number)
 			must(t, err)
-			commit, err := s.Client.Merge(t.Context(), c, method)
+			commit, err := s.Merge(t.Context(), c, method)
 			must(t, err)
 			tip, err := s.Branch(t.Context(), repo, "main")
 			must(t, err)
@@ -285,13 +285,13 @@ func (s suite) refusedMerge(t *testing.T) {
 	must(t, err)
 	s.host.Commit(t, repo, "feature", "", map[string]string{"a.tf": "# unseen"})
 	var refused *forge.NotMergeableError
-	if _, err := s.Client.Merge(t.Context(), c, forge.MergeCommit); !errors.As(err, &refused) || refused.Says == "" {
+	if _, err := s.Merge(t.Context(), c, forge.MergeCommit); !errors.As(err, &refused) || refused.Says == "" {
 		t.Errorf("merge of a head that moved: %v, want a NotMergeableError with the forge's reason", err)
 	}
 	s.host.Commit(t, repo, "main", "", map[string]string{"a.tf": "# in the way"})
 	c, err = s.Change(t.Context(), repo, number)
 	must(t, err)
-	if _, err := s.Client.Merge(t.Context(), c, forge.MergeCommit); !errors.As(err, &refused) {
+	if _, err := s.Merge(t.Context(), c, forge.MergeCommit); !errors.As(err, &refused) {
 		t.Errorf("merge with a conflict: %v, want a NotMergeableError", err)
 	}
 	if c, err = s.Change(t.Context(), repo, number); err != nil || c.State != forge.Open {

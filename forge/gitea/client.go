@@ -66,16 +66,16 @@ func New(opts Options) (*Client, error) {
 	}
 	base, err := url.Parse(opts.URL)
 	if err != nil || base.Host == "" || (base.Scheme != "https" && base.Scheme != "http") {
-		return nil, errors.New("Gitea URL: want the root of the server, such as https://git.example.com")
+		return nil, errors.New("the URL of Gitea: want the root of the server, such as https://git.example.com")
 	}
 	if base.User != nil {
-		return nil, errors.New("Gitea URL: credentials do not belong in it; set the token instead")
+		return nil, errors.New("the URL of Gitea: credentials do not belong in it; set the token instead")
 	}
 	if strings.HasSuffix(strings.TrimSuffix(base.Path, "/"), "/api/v1") {
-		return nil, fmt.Errorf("Gitea URL %q: want the root of the server, without /api/v1", opts.URL)
+		return nil, fmt.Errorf("the URL of Gitea, %q: want the root of the server, without /api/v1", opts.URL)
 	}
 	if opts.Token == "" {
-		return nil, errors.New("Gitea token: it is empty")
+		return nil, errors.New("the token for Gitea is empty")
 	}
 	return &Client{
 		opts: opts,

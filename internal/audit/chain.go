@@ -89,9 +89,9 @@ func (r row) entry() (Entry, error) {
 // digest returns the hash that the row should have. The documentation of Export says how it is computed.
 func (r row) digest() string {
 	h := sha256.New()
-	io.WriteString(h, "plumbline audit entry 1\n")
+	_, _ = io.WriteString(h, "plumbline audit entry 1\n")
 	for _, text := range r[:colHash] {
-		io.WriteString(h, strconv.Itoa(len(text))+":"+text+"\n")
+		_, _ = io.WriteString(h, strconv.Itoa(len(text))+":"+text+"\n")
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -134,7 +134,7 @@ func (k key) mac(text string) string {
 		return ""
 	}
 	mac := hmac.New(sha256.New, k.secret)
-	io.WriteString(mac, text)
+	_, _ = io.WriteString(mac, text)
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
@@ -220,7 +220,7 @@ func eachRow(ctx context.Context, tx *sql.Tx, query string, args []any, fn func(
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var found [columns]sql.NullString
 		into := make([]any, columns)

@@ -90,6 +90,7 @@ func (db *DB) migrate(ctx context.Context, version string) error {
 	// step that is not done.
 	for more := true; more && err == nil; {
 		err = db.alone(ctx, func(tx *sql.Tx) error {
+			//nolint:staticcheck // Deprecated for batches, which fail on PostgreSQL; one step at a time is what it is for.
 			result, err := river.MigrateTx(ctx, tx, rivermigrate.DirectionUp, &rivermigrate.MigrateOpts{MaxSteps: 1})
 			if err != nil {
 				return fmt.Errorf("migrate the job queue's tables: %w", err)
@@ -144,7 +145,7 @@ func applied(ctx context.Context, q interface {
 	if err != nil {
 		return 0, fmt.Errorf("read the version of the tables: %w", err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	done := 0
 	for rows.Next() {
 		var version int64

@@ -198,7 +198,7 @@ func txCommitsOrLeavesNothing(t *testing.T, o database.Options) {
 		}
 	}
 	refused := errors.New("refused by the caller")
-	if err := db.Tx(t.Context(), func(tx *sql.Tx) error { insert(tx); return refused }); err != refused {
+	if err := db.Tx(t.Context(), func(tx *sql.Tx) error { insert(tx); return refused }); !errors.Is(err, refused) {
 		t.Errorf("Tx returns %v, want the very error of its function", err)
 	}
 	func() {
@@ -406,7 +406,7 @@ func jobsComeWithTheirTransaction(t *testing.T, o database.Options) {
 				return err
 			}
 			if n, err := result.RowsAffected(); err != nil || n != 1 {
-				return fmt.Errorf("job for row %d found %d rows, %v", job.Args.Row, n, err)
+				return fmt.Errorf("job for row %d found %d rows, %w", job.Args.Row, n, err)
 			}
 			return nil
 		})

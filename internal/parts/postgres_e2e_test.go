@@ -25,7 +25,7 @@ func TestPostgresStopsWithItsTest(t *testing.T) {
 		if err != nil {
 			t.Fatalf("the server does not listen: %v", err)
 		}
-		conn.Close()
+		_ = conn.Close()
 	})
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("after its test the server's directory %s is there still: %v", dir, err)

@@ -82,14 +82,16 @@ func (t *twins) adopt(d *Dir, key string) (bool, error) {
 	}
 	for path, target := range from.links {
 		path = d.data(path)
-		if at, err := os.Readlink(path); err == nil && at == target {
+		if at, _ := os.Readlink(path); at == target {
 			continue
 		}
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return false, fmt.Errorf("link provider: %w", err)
 		}
-		if os.Symlink(target, path) != nil {
-			return false, nil // Something else is there: Terraform will sort it out.
+		if err := os.Symlink(target, path); err != nil {
+			// Something else is there: Terraform will sort it out.
+			d.log().Debug("no link to a twin's provider", "path", path, "error", err)
+			return false, nil
 		}
 	}
 	name := filepath.Join(d.opts.Dir, lockFileName)
