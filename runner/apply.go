@@ -72,7 +72,7 @@ func (r *Runner) applyAt(ctx context.Context, s *site, receipt planstore.Plan, u
 	case refuse:
 		hold := &Hold{Reason: reason, Next: "nothing was changed."}
 		if w.Apply != applyNever {
-			hold.Next = fmt.Sprintf("nothing was changed. `plumbline plan %s` says what is left to do.", shellQuote(w.Name))
+			hold.Next = nextIsPlan(w.Name)
 		}
 		return Result{Status: Held, Receipt: receipt, Hold: hold}
 	case planAgain:
@@ -96,14 +96,8 @@ func (r *Runner) applyAt(ctx context.Context, s *site, receipt planstore.Plan, u
 func (r *Runner) applyStored(ctx context.Context, s *site, receipt planstore.Plan) Result {
 	path := s.file("stored.tfplan")
 	err := r.opts.Plans.WritePlanFile(ctx, receipt.ID, path)
-	if errors.Is(err, planstore.ErrNotFound) {
-		return Result{Status: Held, Receipt: receipt, Hold: &Hold{
-			Reason: "Another apply has taken the reviewed plan meanwhile.",
-			Next:   fmt.Sprintf("nothing was changed. `plumbline plan %s` says what is left to do.", shellQuote(s.workspace.Name)),
-		}}
-	}
 	if err != nil {
-		return Result{Status: Failed, Err: err, Receipt: receipt}
+		return gone(receipt, err)
 	}
 	plan, err := r.storedPlan(ctx, receipt)
 	if err != nil {
@@ -111,7 +105,27 @@ func (r *Runner) applyStored(ctx context.Context, s *site, receipt planstore.Pla
 	}
 	res := r.applyFile(ctx, s, receipt, path, recordOf(receipt))
 	res.Plan = plan
+	if res.Status == Applied {
+		r.forget(ctx, receipt, &res)
+	}
 	return res
+}
+
+// gone is the result when a reviewed plan cannot be had from the store any
+// more: another apply may have taken it while this one waited or planned.
+func gone(receipt planstore.Plan, err error) Result {
+	if !errors.Is(err, planstore.ErrNotFound) {
+		return Result{Status: Failed, Err: err, Receipt: receipt}
+	}
+	return Result{Status: Held, Receipt: receipt, Hold: &Hold{
+		Reason: "Another apply has taken the reviewed plan meanwhile.",
+		Next:   nextIsPlan(receipt.Workspace),
+	}}
+}
+
+// nextIsPlan is what to do where nothing that was reviewed can be applied.
+func nextIsPlan(workspace string) string {
+	return fmt.Sprintf("nothing was changed. `plumbline plan %s` says what is left to do.", shellQuote(workspace))
 }
 
 // applyAgain plans anew, and applies the new plan only if it would do exactly
@@ -145,12 +159,8 @@ func (r *Runner) applyAgain(ctx context.Context, s *site, reviewed planstore.Pla
 			Fingerprint: m.receipt.Fingerprint,
 		}}
 	}
-	// Another apply may have taken the plan while this one waited or planned.
 	if _, err := r.opts.Plans.Get(ctx, reviewed.ID); err != nil {
-		return Result{Status: Held, Receipt: reviewed, Hold: &Hold{
-			Reason: "Another apply has taken the reviewed plan meanwhile.",
-			Next:   fmt.Sprintf("nothing was changed. `plumbline plan %s` says what is left to do.", shellQuote(s.workspace.Name)),
-		}}
+		return gone(reviewed, err)
 	}
 	fresh, err := r.keep(ctx, s, m)
 	if err != nil {
@@ -160,7 +170,8 @@ func (r *Runner) applyAgain(ctx context.Context, s *site, reviewed planstore.Pla
 	res.Plan = m.plan
 	res.Notes = append(res.Notes, reason+" It was planned again, and the new plan is the reviewed one to the letter.")
 	if res.Status == Applied {
-		r.forget(ctx, reviewed, &res)
+		// The new plan is the younger one, so the reviewed one goes with it.
+		r.forget(ctx, fresh, &res)
 	}
 	return res
 }
@@ -233,9 +244,6 @@ func (r *Runner) applyFile(ctx context.Context, s *site, receipt planstore.Plan,
 		if err := r.opts.Plans.PutApplied(ctx, *record); err != nil {
 			res.Notes = append(res.Notes, fmt.Sprintf("What was applied could not be recorded: %v.", err))
 		}
-	}
-	if res.Status == Applied {
-		r.forget(ctx, receipt, &res)
 	}
 	return res
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -32,16 +31,11 @@ func (p *program) applyCommand() *cli.Command {
 }
 
 func (p *program) apply(c *cli.Context) error {
-	co, err := p.openCheckout(c)
+	co, set, err := p.openSet(c)
 	if err != nil {
 		return err
 	}
 	defer co.close()
-	set, err := co.discover(c.Context)
-	if err != nil {
-		return err
-	}
-	p.warn(set.Problems)
 	show := p.progress()
 	defer show.end()
 	run, store, err := p.openRunner(c, co, set, show.observe)
@@ -67,12 +61,7 @@ func (p *program) apply(c *cli.Context) error {
 	results := run.Apply(c.Context, selected)
 	show.end()
 
-	if c.Bool("json") {
-		err = p.printJSON(resultsJSON(results))
-	} else {
-		err = p.printReport(runner.Report(results, runner.ReportOptions{Commit: co.head.Commit, Dirty: co.dirty, At: time.Now(), Kind: prcomment.KindApply, Secrets: p.secrets()}))
-	}
-	if err != nil {
+	if err := p.printResults(c, co, results, runner.ReportOptions{Kind: prcomment.KindApply}); err != nil {
 		return err
 	}
 	return applyStatus(results)

@@ -77,6 +77,22 @@ func (p *program) openCheckout(c *cli.Context) (*checkout, error) {
 // time and nothing else.
 func (co *checkout) close() { _ = co.facts.Save() }
 
+// openSet opens the checkout and finds its workspaces as they are on disk, and
+// tells of the mistakes on the way. The caller closes the checkout.
+func (p *program) openSet(c *cli.Context) (*checkout, *workspaces.Set, error) {
+	co, err := p.openCheckout(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	set, err := co.discover(c.Context)
+	if err != nil {
+		co.close()
+		return nil, nil, err
+	}
+	p.warn(set.Problems)
+	return co, set, nil
+}
+
 // discover finds the workspaces of the checkout as it is on disk.
 func (co *checkout) discover(ctx context.Context) (*workspaces.Set, error) {
 	return workspaces.Discover(ctx, co.files, workspaces.Options{Facts: co.facts})

@@ -2,7 +2,6 @@ package main
 
 import (
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -40,16 +39,11 @@ func (p *program) driftCommand() *cli.Command {
 }
 
 func (p *program) drift(c *cli.Context, options runner.DriftOptions) error {
-	co, err := p.openCheckout(c)
+	co, set, err := p.openSet(c)
 	if err != nil {
 		return err
 	}
 	defer co.close()
-	set, err := co.discover(c.Context)
-	if err != nil {
-		return err
-	}
-	p.warn(set.Problems)
 	selected, err := co.choose(set, c.Args().Slice(), c.Bool("all"))
 	if err != nil {
 		return err
@@ -63,12 +57,7 @@ func (p *program) drift(c *cli.Context, options runner.DriftOptions) error {
 	results := run.Drift(c.Context, selected, options)
 	show.end()
 
-	if c.Bool("json") {
-		err = p.printJSON(resultsJSON(results))
-	} else {
-		err = p.printReport(runner.Report(results, runner.ReportOptions{Commit: co.head.Commit, Dirty: co.dirty, At: time.Now(), Kind: prcomment.KindDrift, Problems: set.Problems, Secrets: p.secrets()}))
-	}
-	if err != nil {
+	if err := p.printResults(c, co, results, runner.ReportOptions{Kind: prcomment.KindDrift, Problems: set.Problems}); err != nil {
 		return err
 	}
 	return driftStatus(results, concerning(set.Problems, selected, c.NArg() > 0))

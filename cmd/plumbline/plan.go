@@ -38,16 +38,11 @@ func (p *program) planCommand() *cli.Command {
 }
 
 func (p *program) plan(c *cli.Context) error {
-	co, err := p.openCheckout(c)
+	co, set, err := p.openSet(c)
 	if err != nil {
 		return err
 	}
 	defer co.close()
-	set, err := co.discover(c.Context)
-	if err != nil {
-		return err
-	}
-	p.warn(set.Problems)
 	selected, base, err := p.selectForPlan(c, co, set)
 	if err != nil {
 		return err
@@ -61,16 +56,7 @@ func (p *program) plan(c *cli.Context) error {
 	results := run.Plan(c.Context, selected)
 	show.end()
 
-	if c.Bool("json") {
-		err = p.printJSON(resultsJSON(results))
-	} else {
-		err = p.printReport(runner.Report(results, runner.ReportOptions{Commit: co.head.Commit, Dirty: co.dirty, At: time.Now(),
-			Kind:     prcomment.KindPlan,
-			Base:     base,
-			Problems: set.Problems,
-			Secrets:  p.secrets(),
-		}))
-	}
+	err = p.printResults(c, co, results, runner.ReportOptions{Kind: prcomment.KindPlan, Base: base, Problems: set.Problems})
 	if err != nil {
 		return err
 	}
@@ -113,6 +99,16 @@ func (p *program) selectForPlan(c *cli.Context, co *checkout, set *workspaces.Se
 // errNoRange is what an unset variable in a CI job leads to. Planning all, or
 // nothing, would both be wrong.
 var errNoRange = errors.New("--affected is empty: give it BASE..HEAD")
+
+// printResults prints what came of a run, as JSON or as a report, whose
+// options it completes.
+func (p *program) printResults(c *cli.Context, co *checkout, results []runner.Result, o runner.ReportOptions) error {
+	if c.Bool("json") {
+		return p.printJSON(resultsJSON(results))
+	}
+	o.Commit, o.Dirty, o.At, o.Secrets = co.head.Commit, co.dirty, time.Now(), p.secrets()
+	return p.printReport(runner.Report(results, o))
+}
 
 // printReport prints the pages of a report as they would be posted; on a
 // terminal, as they would look.
