@@ -28,6 +28,7 @@ const module = "github.com/plumbline-dev/plumbline/"
 var layers = [][]string{
 	{"cmd"},
 	{"web"},
+	{"runner/engine"},
 	{"runner"},
 	{"forge/github", "forge/gitea", "forge/forgetest"},
 	{"workspaces", "drift", "forge", "prcomment", "planstore"},

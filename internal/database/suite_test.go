@@ -395,13 +395,13 @@ func (lookAt) Kind() string { return "look_at" }
 
 func jobsComeWithTheirTransaction(t *testing.T, o database.Options) {
 	db := open(t, o)
-	exec(t, db, "CREATE TABLE run (id BIGINT PRIMARY KEY, done BIGINT)")
+	exec(t, db, "CREATE TABLE deed (id BIGINT PRIMARY KEY, done BIGINT)")
 	const jobs = 20
 	seen := make(chan int64, 2*jobs)
 	workers := river.NewWorkers()
 	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, job *river.Job[lookAt]) error {
 		err := db.Tx(ctx, func(tx *sql.Tx) error {
-			result, err := tx.ExecContext(ctx, "UPDATE run SET done = done + 1 WHERE id = $1", job.Args.Row)
+			result, err := tx.ExecContext(ctx, "UPDATE deed SET done = done + 1 WHERE id = $1", job.Args.Row)
 			if err != nil {
 				return err
 			}
@@ -419,7 +419,7 @@ func jobsComeWithTheirTransaction(t *testing.T, o database.Options) {
 	client := start(t, db, database.QueueOptions{Workers: workers, Queues: map[string]int{river.QueueDefault: 4}})
 	enqueue := func(row int64, outcome error) error {
 		return db.Tx(t.Context(), func(tx *sql.Tx) error {
-			if _, err := tx.ExecContext(t.Context(), "INSERT INTO run VALUES ($1, 0)", row); err != nil {
+			if _, err := tx.ExecContext(t.Context(), "INSERT INTO deed VALUES ($1, 0)", row); err != nil {
 				return err
 			}
 			if _, err := client.InsertTx(t.Context(), tx, lookAt{row}, nil); err != nil {
@@ -446,7 +446,7 @@ func jobsComeWithTheirTransaction(t *testing.T, o database.Options) {
 			t.Fatalf("after a minute only %d jobs of %d were worked", len(rows), jobs)
 		}
 	}
-	if got := number(t, db, "SELECT count(*) FROM run WHERE done = 1"); got != jobs || len(rows) != jobs {
+	if got := number(t, db, "SELECT count(*) FROM deed WHERE done = 1"); got != jobs || len(rows) != jobs {
 		t.Errorf("%d rows are done, by %d jobs; want %d", got, len(rows), jobs)
 	}
 	if got := number(t, db, "SELECT count(*) FROM river_job"); got != jobs {

@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"context"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/plumbline-dev/plumbline/forge"
+)
+
+// Forge is what the engine asks of a forge's client.
+type Forge interface {
+	Self(ctx context.Context) (login string, err error)
+	Repository(ctx context.Context, repo forge.Repo) (forge.Repository, error)
+	Repos(ctx context.Context) ([]forge.Repo, error)
+	Branch(ctx context.Context, repo forge.Repo, branch string) (commit string, err error)
+
+	Change(ctx context.Context, repo forge.Repo, number int) (forge.Change, error)
+	Changes(ctx context.Context, repo forge.Repo, opts forge.ChangesOptions) ([]forge.Change, error)
+	Approvals(ctx context.Context, repo forge.Repo, number int) ([]forge.Approval, error)
+	Protection(ctx context.Context, repo forge.Repo, branch string) (forge.Protection, error)
+	Permission(ctx context.Context, repo forge.Repo, user string) (forge.Permission, error)
+	Merge(ctx context.Context, c forge.Change, method forge.MergeMethod) (commit string, err error)
+
+	Comments(ctx context.Context, repo forge.Repo, number int) ([]forge.Comment, error)
+	CommentsSince(ctx context.Context, repo forge.Repo, opts forge.CommentsOptions) ([]forge.Comment, error)
+	CreateComment(ctx context.Context, repo forge.Repo, number int, body string) (forge.Comment, error)
+	EditComment(ctx context.Context, repo forge.Repo, id, body string) (forge.Comment, error)
+	MinimiseComment(ctx context.Context, repo forge.Repo, id string) (done bool, err error)
+	React(ctx context.Context, repo forge.Repo, commentID string, r forge.Reaction) error
+
+	SetStatus(ctx context.Context, repo forge.Repo, commit string, s forge.Status) error
+
+	Credential(ctx context.Context, repo forge.Repo) (forge.Credential, error)
+	Decode(header http.Header, body []byte) ([]forge.Event, error)
+}
+
+// ForgeOptions say how one forge is served.
+type ForgeOptions struct {
+	// Name is the forge's name in the configuration, in addresses and in rows. Never change it for a forge that has
+	// rows: its repositories would be others.
+	Name   string
+	Client Forge
+	// Repos is the allow-list: owner/name, where each part may hold "*".
+	Repos []string
+	// GitURL is where Git finds a repository: a template with {owner} and {repo}; "" for what the forge says.
+	GitURL string
+	// Poll is how often the forge is asked what webhooks may have missed; 0 for never.
+	Poll time.Duration
+	// TrustForks lists who may have changes from forks planned: logins, or "*" for all. Planning runs the change's code
+	// with the server's credentials.
+	TrustForks []string
+}
+
+// allows reports whether the allow-list names a repository. Forges do not tell upper from lower case in names.
+func (o ForgeOptions) allows(repo forge.Repo) bool {
+	for _, pattern := range o.Repos {
+		if ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(repo.String())); err == nil && ok {
+			return true
+		}
+	}
+	return false
+}
+
+// repoID names a repository of this forge.
+func (o ForgeOptions) repoID(repo forge.Repo) RepoID { return RepoID(o.Name + "/" + repo.String()) }
+
+// gitURL is where Git finds a repository.
+func (o ForgeOptions) gitURL(repo forge.Repo, cloneURL string) string {
+	if o.GitURL == "" {
+		return cloneURL
+	}
+	return strings.NewReplacer("{owner}", repo.Owner, "{repo}", repo.Name).Replace(o.GitURL)
+}
