@@ -63,3 +63,27 @@ func (s *Store) LastApplied(ctx context.Context, workspace string) (Applied, err
 	}
 	return a, nil
 }
+
+// AppliedSince returns the records of a workspace's applies that were kept after the plan with this id was made, oldest
+// first: an apply of that very plan can only be among them.
+func (s *Store) AppliedSince(ctx context.Context, workspace, id string) ([]Applied, error) {
+	failed := func(err error) ([]Applied, error) {
+		return nil, fmt.Errorf("read the records of the applies of workspace %q since plan %s: %w", workspace, id, err)
+	}
+	entries, err := s.entries(ctx, kindApplied, workspace)
+	if err != nil {
+		return failed(err)
+	}
+	var since []Applied
+	for _, e := range entries {
+		if e.id < id {
+			continue
+		}
+		var a Applied
+		if err := s.head(ctx, e, &a); err != nil {
+			return failed(err)
+		}
+		since = append(since, a)
+	}
+	return since, nil
+}

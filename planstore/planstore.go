@@ -149,41 +149,91 @@ func (s *Store) Put(ctx context.Context, p Plan, planFile, planJSON io.Reader) (
 	return p, nil
 }
 
-// Latest returns the newest plan of a workspace whose purpose is PurposePlan; corrections of drift are found by their id
-// only. The error wraps ErrNotFound if there is none. It is a *BrokenError if the newest stored plan cannot be read: an
-// older plan is never passed off as the newest.
+// Latest returns the newest plan of a workspace that the command line made (whose Change is "") and whose purpose is
+// PurposePlan; corrections of drift and proposals are found by their id only. The error wraps ErrNotFound if there is
+// none. It is a *BrokenError if the newest stored plan cannot be read: an older plan is never passed off as the newest.
 func (s *Store) Latest(ctx context.Context, workspace string) (Plan, error) {
+	return s.LatestOf(ctx, workspace, "")
+}
+
+// LatestOf is Latest in the scope of a change.
+func (s *Store) LatestOf(ctx context.Context, workspace, change string) (Plan, error) {
+	what := fmt.Sprintf("the newest plan of workspace %q", workspace)
+	if change != "" {
+		what += fmt.Sprintf(" for change %q", change)
+	}
 	entries, err := s.entries(ctx, kindPlan, workspace)
 	if err != nil {
-		return Plan{}, fmt.Errorf("find the newest plan of workspace %q: %w", workspace, err)
+		return Plan{}, fmt.Errorf("find %s: %w", what, err)
 	}
 	for _, e := range slices.Backward(entries) {
 		var p Plan
 		if err := s.head(ctx, e, &p); err != nil {
-			return Plan{}, fmt.Errorf("read the newest plan of workspace %q: %w", workspace, err)
+			return Plan{}, fmt.Errorf("read %s: %w", what, err)
 		}
-		if p.Purpose == PurposePlan {
+		if p.Purpose == PurposePlan && p.Change == change {
 			return p, nil
 		}
 	}
-	return Plan{}, fmt.Errorf("find the newest plan of workspace %q: %w in %s: plan it first", workspace, ErrNotFound, s.Location())
+	return Plan{}, fmt.Errorf("find %s: %w in %s: plan it first", what, ErrNotFound, s.Location())
 }
 
-// DeleteThrough deletes the plans of a workspace up to and including the one with this id: what was applied, and what it
-// had replaced when it was made. That none is there is no error.
-func (s *Store) DeleteThrough(ctx context.Context, workspace, id string) error {
+// DeleteThrough deletes a plan and those of its workspace and scope (see [Plan.Change]) that it had replaced when it was
+// made. What cannot be read, and is as old, goes with them: nobody can apply it. That none is there is no error.
+func (s *Store) DeleteThrough(ctx context.Context, through Plan) error {
+	err := s.deletePlans(ctx, through.Workspace, through.ID, func(p Plan, err error) bool {
+		var broken *BrokenError
+		return errors.As(err, &broken) || err == nil && p.Change == through.Change
+	})
+	if err != nil {
+		return fmt.Errorf("delete the plans of workspace %q up to %s: %w", through.Workspace, through.ID, err)
+	}
+	return nil
+}
+
+// DeleteChange deletes all plans of a change, of every workspace and purpose. That none is there is no error; "" is the
+// scope of the command line, whose plans do not go all at once.
+func (s *Store) DeleteChange(ctx context.Context, change string) error {
+	if change == "" {
+		return errors.New("delete the plans of a change: the change has no name")
+	}
+	err := s.deletePlans(ctx, "", "", func(p Plan, err error) bool { return err == nil && p.Change == change })
+	if err != nil {
+		return fmt.Errorf("delete the plans of change %q: %w", change, err)
+	}
+	return nil
+}
+
+// deletePlans deletes the plans that which selects, of one workspace up to an id, or with "" of all workspaces and ids.
+// which is told of the error of a head that cannot be read.
+func (s *Store) deletePlans(ctx context.Context, workspace, through string, which func(Plan, error) bool) error {
 	entries, err := s.entries(ctx, kindPlan, workspace)
 	if err != nil {
-		return fmt.Errorf("delete the plans of workspace %q up to %s: %w", workspace, id, err)
+		return err
 	}
-	var errs []error
-	for _, e := range entries {
-		if e.id <= id {
-			if err := s.bucket.Delete(ctx, e.key); err != nil && !errors.Is(err, ErrNotFound) {
-				errs = append(errs, fmt.Errorf("delete plan %s: %w", e.id, err))
-			}
+	errs := make([]error, len(entries))
+	var group errgroup.Group
+	group.SetLimit(headReaders)
+	for i, e := range entries {
+		if through != "" && e.id > through {
+			break
 		}
+		group.Go(func() error {
+			var p Plan
+			headErr := s.head(ctx, e, &p)
+			var broken *BrokenError
+			switch {
+			case which(p, headErr):
+				if err := s.bucket.Delete(ctx, e.key); err != nil && !errors.Is(err, ErrNotFound) {
+					errs[i] = fmt.Errorf("delete plan %s: %w", e.id, err)
+				}
+			case headErr != nil && !errors.As(headErr, &broken) && !errors.Is(headErr, ErrNotFound):
+				errs[i] = headErr
+			}
+			return nil
+		})
 	}
+	_ = group.Wait() // always nil: errors are collected by place
 	return errors.Join(errs...)
 }
 

@@ -14,10 +14,11 @@ type PruneOptions struct {
 	// OlderThan selects plans made longer ago than this. Zero selects by age not at all.
 	OlderThan time.Duration
 
-	// Superseded selects plans of a workspace in which an apply has happened since: they can never be applied again.
+	// Superseded selects plans of a workspace and scope in which an apply has happened since: they can never be applied
+	// again.
 	Superseded bool
 
-	// Keep protects the newest plans of each workspace and purpose from OlderThan and Superseded. Zero means one. When
+	// Keep protects the newest plans of each workspace, scope and purpose from OlderThan and Superseded. Zero means one. When
 	// neither of those is set, a Keep above zero selects all that it does not protect.
 	Keep int
 
@@ -81,23 +82,24 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) ([]Plan, error) {
 }
 
 // choose decides which plans go.
-func choose(plans []Plan, applied map[string]time.Time, o PruneOptions, now time.Time) []Plan {
+func choose(plans []Plan, applied map[string]Applied, o PruneOptions, now time.Time) []Plan {
 	keep := o.Keep
 	if keep == 0 && !o.Newest {
 		keep = 1
 	}
-	type row struct{ workspace, purpose string }
+	type row struct{ workspace, change, purpose string }
 	newer := make(map[row]int)
 	slices.SortFunc(plans, func(a, b Plan) int { return strings.Compare(b.ID, a.ID) })
 	var gone []Plan
 	for _, p := range plans {
-		r := row{p.Workspace, p.Purpose}
+		r := row{p.Workspace, p.Change, p.Purpose}
 		newer[r]++
 		if newer[r] <= keep {
 			continue
 		}
-		at, ok := applied[p.Workspace]
-		superseded := o.Superseded && ok && at.After(p.CreatedAt)
+		last, ok := applied[p.Workspace]
+		// After an apply of another change a plan is made again, and may still be what was reviewed.
+		superseded := o.Superseded && ok && last.Plan.Change == p.Change && last.AppliedAt.After(p.CreatedAt)
 		old := o.OlderThan > 0 && now.Sub(p.CreatedAt) > o.OlderThan
 		all := o.OlderThan == 0 && !o.Superseded && o.Keep > 0
 		if superseded || old || all {
@@ -125,12 +127,12 @@ func (s *Store) readable(ctx context.Context, entries []entry) (plans []Plan, br
 	return plans, broken, errs
 }
 
-// lastApplies returns when each workspace of the plans was applied last, if the options ask for that.
-func (s *Store) lastApplies(ctx context.Context, o PruneOptions, plans []Plan) (map[string]time.Time, error) {
+// lastApplies returns how each workspace of the plans was applied last, if the options ask for that.
+func (s *Store) lastApplies(ctx context.Context, o PruneOptions, plans []Plan) (map[string]Applied, error) {
 	if !o.Superseded {
 		return nil, nil
 	}
-	applied := make(map[string]time.Time)
+	applied := make(map[string]Applied)
 	asked := make(map[string]bool)
 	var errs []error
 	for _, p := range plans {
@@ -141,7 +143,7 @@ func (s *Store) lastApplies(ctx context.Context, o PruneOptions, plans []Plan) (
 		a, err := s.LastApplied(ctx, p.Workspace)
 		switch {
 		case err == nil:
-			applied[p.Workspace] = a.AppliedAt
+			applied[p.Workspace] = a
 		case !errors.Is(err, ErrNotFound):
 			errs = append(errs, err)
 		}

@@ -10,6 +10,9 @@ import (
 const (
 	PurposePlan       = "plan"       // to be reviewed and applied
 	PurposeCorrection = "correction" // a targeted plan that takes drift back
+	// PurposeProposal is a plan made when a reviewed one was held, or when none was reviewed: it is shown, and applied only
+	// where somebody accepts it by its id.
+	PurposeProposal = "proposal"
 )
 
 // Plan is the receipt of a stored plan: everything that is known about it but its contents. It holds no value of a
@@ -19,6 +22,10 @@ type Plan struct {
 	Repository string `json:"repository"` // set by Put
 	Workspace  string `json:"workspace"`  // the name of the workspace
 	Dir        string `json:"dir"`        // its directory in the repository
+
+	// Change is the scope of the plan: the change (pull request) that it was made for, such as "7"; "" for the command
+	// line. A newer plan replaces only those of its own scope.
+	Change string `json:"change,omitempty"`
 
 	TerraformWorkspace string `json:"terraform_workspace"`
 	Commit             string `json:"commit"`
@@ -46,7 +53,7 @@ type Plan struct {
 
 	Counts  Counts   `json:"counts"`
 	Targets []string `json:"targets,omitempty"`
-	Purpose string   `json:"purpose"` // PurposePlan, also when left empty, or PurposeCorrection
+	Purpose string   `json:"purpose"` // PurposePlan, also when left empty, PurposeCorrection or PurposeProposal
 
 	CreatedAt time.Time `json:"created_at"` // set by Put if zero
 

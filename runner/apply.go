@@ -255,7 +255,7 @@ func (r *Runner) forget(ctx context.Context, receipt planstore.Plan, res *Result
 	if receipt.ID == "" {
 		return
 	}
-	if err := r.opts.Plans.DeleteThrough(context.WithoutCancel(ctx), receipt.Workspace, receipt.ID); err != nil {
+	if err := r.opts.Plans.DeleteThrough(context.WithoutCancel(ctx), receipt); err != nil {
 		res.Notes = append(res.Notes, fmt.Sprintf("The applied plan %s could not be taken out of the plan store: %v.", receipt.ID, err))
 	}
 }
