@@ -55,6 +55,8 @@ var fences = map[string][]string{
 	"github.com/jackc/pgx":                            {"internal/database"},
 	"modernc.org/sqlite":                              {"internal/database"},
 	"github.com/urfave/cli":                           {"cmd"},
+	"github.com/prometheus":                           {"internal/telemetry"},
+	"go.opentelemetry.io":                             {"internal/telemetry"},
 }
 
 // testFences adds places where a library may be used by tests alone.
