@@ -73,7 +73,7 @@ workspaces:
 		t.Error("the broken file is missing")
 	}
 	equal(t, "problems", got, []string{
-		`error plumbline.yaml:1: unknown key "unknown" in the file's top level (known keys are version, discover, defaults, workspaces, ignore, classes)`,
+		`error plumbline.yaml:1: unknown key "unknown" in the file's top level (known keys are version, discover, drafts, merge, push, defaults, workspaces, ignore, classes)`,
 		`error plumbline.yaml:4: dir is "../x", which may leave the repository (give the path from the repository's root, without ..)`,
 		`error plumbline.yaml:6: there is no directory "gone" (` + goneFix + `)`,
 		`error plumbline.yaml:8: apply is "sometimes" (write on-merge, on-comment or never)`,

@@ -18,6 +18,14 @@ const topLevel = "the file's top level"
 // DefaultMaxChanges is how many changes one drift correction may make where plumbline.yaml sets no max_changes.
 const DefaultMaxChanges = 10
 
+// Defaults of what plumbline.yaml leaves out.
+const (
+	defaultApply  = "on-merge"
+	defaultDrafts = "plan"
+	defaultMerge  = "off"
+	defaultPush   = "hold"
+)
+
 // Config is a repository's plumbline.yaml. The file is optional: the zero Config means that every root module that
 // [Discover] finds is a workspace with default settings.
 //
@@ -29,6 +37,18 @@ type Config struct {
 	// Whether root modules that this file does not name are workspaces too. With false only the entries under
 	// "workspaces" are. Default: true.
 	Discover *bool `yaml:"discover,omitempty" json:"discover,omitempty"`
+
+	// What the server does with a draft: plan it like any other pull request, or wait until it is ready for review. Read
+	// from the base branch. Default: plan.
+	Drafts string `yaml:"drafts,omitempty" json:"drafts,omitempty"`
+
+	// Whether the server merges a pull request once everything in it was applied by "plumbline apply", and how: off,
+	// merge, squash or rebase. Read from the base branch. Default: off.
+	Merge string `yaml:"merge,omitempty" json:"merge,omitempty"`
+
+	// What the server does with a push to the base branch that came without a pull request: plan it and hold it as not
+	// applied, or apply the workspaces that apply on merge. Read from the base branch. Default: hold.
+	Push string `yaml:"push,omitempty" json:"push,omitempty"`
 
 	// Settings of every workspace, unless its own entry says otherwise.
 	Defaults Settings `yaml:"defaults,omitempty" json:"defaults,omitzero"`
@@ -256,6 +276,9 @@ func (r *configReader) config(n *yaml.Node, c *Config) {
 			}
 		}},
 		{"discover", func(n *yaml.Node) { c.Discover = r.truthPointer(n, "discover") }},
+		{"drafts", func(n *yaml.Node) { c.Drafts, _ = r.choice(n, "drafts", draftsChoices) }},
+		{"merge", func(n *yaml.Node) { c.Merge, _ = r.choice(n, "merge", mergeChoices) }},
+		{"push", func(n *yaml.Node) { c.Push, _ = r.choice(n, "push", pushChoices) }},
 		{"defaults", func(n *yaml.Node) { r.defaults(n, &c.Defaults) }},
 		{"workspaces", func(n *yaml.Node) {
 			items, _ := r.items(n, "workspaces", "- dir: clusters/prod")

@@ -108,7 +108,7 @@ func TestParseConfigReadsEveryKey(t *testing.T) {
 	no, one, two := false, 1, 2
 	want := &workspaces.Config{
 		Version:  1,
-		Discover: &no,
+		Discover: &no, Drafts: "wait", Merge: "off", Push: "apply",
 		Defaults: workspaces.Settings{
 			Workspace: "prod", Engine: "tofu", Terraform: ">= 1.8, < 2.0", Apply: "on-comment", Approvals: &two,
 			Account: "aws:123456789012/eu-west-1", VarFiles: []string{"../common.tfvars"},
@@ -126,9 +126,9 @@ func TestParseConfigReadsEveryKey(t *testing.T) {
 			},
 		},
 		Workspaces: []workspaces.Entry{
-			{Dir: ".", Name: "all of it", Line: 26, Settings: workspaces.Settings{Workspace: "default", Enabled: &no}},
-			{Dir: "with space/ünï", Line: 27, Settings: workspaces.Settings{DependsOn: []string{"all of it"}}},
-			{Dir: "a/b", Line: 28, Settings: workspaces.Settings{VarFiles: []string{}, Env: []string{}}},
+			{Dir: ".", Name: "all of it", Line: 29, Settings: workspaces.Settings{Workspace: "default", Enabled: &no}},
+			{Dir: "with space/ünï", Line: 30, Settings: workspaces.Settings{DependsOn: []string{"all of it"}}},
+			{Dir: "a/b", Line: 31, Settings: workspaces.Settings{VarFiles: []string{}, Env: []string{}}},
 		},
 		Ignore:  []string{"examples/**", "**/test/{a,b}", "old"},
 		Classes: map[string]string{"acme_cluster": "cluster", "acme_vm_*": "node", "kubernetes_manifest/Node": "node"},

@@ -20,6 +20,9 @@ import (
 var (
 	engineChoices = []string{"terraform", "tofu"}
 	applyChoices  = []string{"on-merge", "on-comment", "never"}
+	draftsChoices = []string{"plan", "wait"}
+	mergeChoices  = []string{"off", "merge", "squash", "rebase"}
+	pushChoices   = []string{"hold", "apply"}
 	classChoices  = []string{"cluster", "node", "resource"}
 	ladderChoices = []string{"never", "create", "update", "replace", "all"}
 
@@ -51,8 +54,8 @@ var keyPlaces = map[string]string{
 	"owner": "an ignore rule", "reason": "an ignore rule",
 	"dir": "an item of workspaces", "name": "an item of workspaces",
 	"classes": topLevel, "defaults": topLevel, "discover": topLevel,
-	"version": topLevel,
-	"apply":   "defaults or an item of workspaces", "approvals": "defaults or an item of workspaces",
+	"version": topLevel, "drafts": topLevel, "merge": topLevel, "push": topLevel,
+	"apply": "defaults or an item of workspaces", "approvals": "defaults or an item of workspaces",
 	"terraform": "defaults or an item of workspaces", "engine": "defaults or an item of workspaces",
 	"var_files": "defaults or an item of workspaces", "watch": "defaults or an item of workspaces",
 	"depends_on": "an item of workspaces", "enabled": "an item of workspaces",
@@ -61,6 +64,7 @@ var keyPlaces = map[string]string{
 // foreignKeys are what other tools, and habit, call our keys.
 var foreignKeys = map[string]string{
 	"projects": "workspaces", "stacks": "workspaces", "autodiscover": "discover",
+	"automerge": "merge", "auto_merge": "merge", "draft": "drafts",
 	"path": "dir", "directory": "dir", "working_directory": "dir", "root": "dir",
 	"terraform_version": "terraform", "required_version": "terraform",
 	"terraform_distribution": "engine", "distribution": "engine",

@@ -287,8 +287,8 @@ func (d *discovery) add(at int, dir, physical string, links []string, s Settings
 		Env:           orEmpty(s.Env),
 		Watch:         orEmpty(s.Watch),
 		DependsOn:     orEmpty(s.DependsOn),
-		Apply:         either(s.Apply, "on-merge"),
-		Drift:         d.drift(s.Drift),
+		Apply:         either(s.Apply, defaultApply),
+		Drift:         newDrift(s.Drift, d.config),
 		Reasons:       []string{},
 		Warnings:      []string{},
 		Source:        discovered,
@@ -316,6 +316,7 @@ func (d *discovery) add(at int, dir, physical string, links []string, s Settings
 	d.modules(w, in)
 	w.VersionFile, in.pins = d.pin(physical, pinName(w.Engine))
 	d.checkValueFiles(w, in)
+	d.backend(w, in)
 
 	if other := d.set.infos[w.Name]; other != nil {
 		if at != notAnEntry {
@@ -346,6 +347,49 @@ func (d *discovery) modules(w *Workspace, in *info) {
 	}
 	slices.Sort(w.Modules)
 	w.Modules = slices.Compact(w.Modules)
+}
+
+// backend fills where the state is kept, as far as it is written down.
+func (d *discovery) backend(w *Workspace, in *info) {
+	v := in.nodes[0].view
+	if v == nil || v.backend == nil {
+		return
+	}
+	w.Backend, w.BackendPath = v.backend.kind, v.backend.path
+	if w.Backend != localBackend {
+		return
+	}
+	for _, item := range w.BackendConfig {
+		if isBackendPair(item) {
+			if key, value, _ := strings.Cut(item, "="); key == "path" {
+				w.BackendPath = value
+			}
+		} else if written := d.pathInBackendFile(path.Join(in.dir, item)); written != "" {
+			w.BackendPath = written
+		}
+	}
+}
+
+// pathInBackendFile is the argument "path" of a backend file, "" when it has
+// none.
+func (d *discovery) pathInBackendFile(file string) string {
+	target, _, err := d.repo.resolve(file)
+	if err != nil {
+		return unknownPath
+	}
+	data, err := fs.ReadFile(d.repo.fsys, target)
+	if err != nil || strings.HasSuffix(target, ".json") {
+		return unknownPath
+	}
+	parsed, diags := parseSyntax(target, data)
+	if diags.HasErrors() {
+		return unknownPath
+	}
+	attrs, _ := parsed.Body.JustAttributes()
+	if attr, ok := attrs["path"]; ok {
+		return plainPath(attr.Expr)
+	}
+	return ""
 }
 
 // pin finds the nearest file that pins the engine's version, from dir upwards,
@@ -434,12 +478,13 @@ func (d *discovery) checkValueFiles(w *Workspace, in *info) {
 	}
 }
 
-func (d *discovery) drift(s *DriftSettings) Drift {
+// newDrift makes a workspace's drift settings of what plumbline.yaml says.
+func newDrift(s *DriftSettings, config *Config) Drift {
 	drift := Drift{
 		Correct: map[string]string{}, MaxChanges: DefaultMaxChanges,
 		Windows: []string{}, Ignore: []IgnoreRule{}, Classes: map[string]string{},
 	}
-	maps.Copy(drift.Classes, d.config.Classes)
+	maps.Copy(drift.Classes, config.Classes)
 	if s == nil {
 		return drift
 	}

@@ -506,7 +506,7 @@ resource "terraform_data" "x" {}
 	}
 	want := `{"name":"cluster@prod","dir":"cluster","workspace":"prod","engine":"terraform","terraform":"~\u003e 1.11",` +
 		`"required_versions":[],"version_file":"","var_files":["prod.tfvars"],"backend_config":["region=eu","prod.tfbackend"],` +
-		`"account":"","env":[],"watch":[],"depends_on":["network"],"apply":"on-comment","approvals":2,` +
+		`"backend":"","backend_path":"","account":"","env":[],"watch":[],"depends_on":["network"],"apply":"on-comment","approvals":2,` +
 		`"drift":{"every":"15m","correct":{"cluster":"never","node":"replace"},"max_changes":10,"windows":[],"ignore":[],"classes":{"toy_node*":"node"}},` +
 		`"modules":[],"remote_modules":[],"reasons":[],"removed":false,"warnings":[],"source":"plumbline.yaml:8"}`
 	equal(t, "JSON", string(got), want)
@@ -782,5 +782,36 @@ func TestBracketsWithoutEnd(t *testing.T) {
 	}
 	if _, err := set.Inputs(t.Context(), fsys, w); err != nil {
 		t.Errorf("inputs of the broken directory: %v", err)
+	}
+}
+
+func TestDiscoverTellsWhereTheStateIs(t *testing.T) {
+	block := func(body string) string {
+		return "terraform {\n" + body + "\n}\n" + resource
+	}
+	for name, c := range map[string]struct{ files, config, want string }{
+		"none":          {"-- a/m.tf --\n" + resource, "", ""},
+		"s3":            {"-- a/m.tf --\n" + block(`backend "s3" { path = "x" }`), "", "s3"},
+		"cloud":         {"-- a/m.tf --\n" + block("cloud {\n}"), "", "cloud"},
+		"local":         {"-- a/m.tf --\n" + block("backend \"local\" {\n}"), "", "local"},
+		"local path":    {"-- a/m.tf --\n" + block(`backend "local" { path = "../x.tfstate" }`), "", "local ../x.tfstate"},
+		"expression":    {"-- a/m.tf --\n" + block(`backend "local" { path = var.x }`), "", "local ?"},
+		"JSON":          {"-- a/m.tf.json --\n{\"terraform\":{\"backend\":{\"local\":{\"path\":\"/var/x\"}}}}\n", "", "local /var/x"},
+		"JSON cloud":    {"-- a/m.tf.json --\n{\"terraform\":{\"cloud\":{}}}\n", "", "cloud"},
+		"override":      {"-- a/m.tf --\n" + block(`backend "s3" {}`) + "-- a/override.tf --\nterraform {\n  backend \"local\" {}\n}\n", "", "local"},
+		"another's":     {"-- a/m.tf --\n" + block(`backend "http" {}`) + "-- a/b.tofu --\nterraform {\n  backend \"local\" {}\n}\n", "", "http"},
+		"of a module":   {"-- a/m.tf --\nmodule \"m\" {\n  source = \"../m\"\n}\n-- m/m.tf --\n" + block(`backend "s3" {}`), "", ""},
+		"a given path":  {"-- a/m.tf --\n" + block(`backend "local" { path = "x" }`), "path=y", "local y"},
+		"a given file":  {"-- a/m.tf --\n" + block(`backend "local" {}`) + "-- a/f.tfbackend --\npath = \"z\"\n", "f.tfbackend", "local z"},
+		"a file of ...": {"-- a/m.tf --\n" + block(`backend "local" {}`) + "-- a/f.tfbackend --\n{{\n", "f.tfbackend", "local ?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fsys := tree(t, c.files)
+			if c.config != "" {
+				fsys["plumbline.yaml"] = &fstest.MapFile{Data: []byte("workspaces: [{ dir: a, backend_config: ['" + c.config + "'] }]\n"), Mode: 0o644}
+			}
+			w := get(t, discover(t, fsys), "a")
+			equal(t, "backend", strings.TrimSpace(w.Backend+" "+w.BackendPath), c.want)
+		})
 	}
 }

@@ -44,6 +44,7 @@ type fileFacts struct {
 	calls    []call
 	reads    []read
 	broken   *syntaxError
+	backend  *backendFact // nil when the file declares none
 	// guesses are the local module sources that stand in the text of a broken
 	// file, whether or not they are among calls.
 	guesses []string
@@ -57,6 +58,15 @@ type call struct {
 	line    int  // of the source argument
 	unknown bool // there is a source, but it is not a plain string
 }
+
+// backendFact is where a terraform block keeps the state.
+type backendFact struct {
+	kind string // the backend's type, "cloud" for a cloud block
+	path string // of the local backend, as written; unknownPath when it is no plain string
+}
+
+// unknownPath stands for a path that only Terraform could tell.
+const unknownPath = "?"
 
 // read is a path that an expression names and that may lie outside the
 // directory of its module.
@@ -208,7 +218,13 @@ func appendRecord(b []byte, r *record) []byte {
 		if f.broken != nil {
 			flags |= 2
 		}
+		if f.backend != nil {
+			flags |= 4
+		}
 		b = append(b, flags)
+		if f.backend != nil {
+			b = appendString(appendString(b, f.backend.kind), f.backend.path)
+		}
 		b = appendList(b, f.required, appendString)
 		b = appendList(b, f.calls, func(b []byte, c call) []byte {
 			b = appendString(appendString(appendString(b, c.name), c.source), c.version)
@@ -260,6 +276,9 @@ func readRecord(data string) (*record, error) {
 			f := fileFacts{name: d.str()}
 			flags := d.byte()
 			f.runs = flags&1 != 0
+			if flags&4 != 0 {
+				f.backend = &backendFact{kind: d.str(), path: d.str()}
+			}
 			f.required = readList(d, (*decoder).str)
 			f.calls = readList(d, func(d *decoder) call {
 				c := call{name: d.str(), source: d.str(), version: d.str()}

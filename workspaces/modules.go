@@ -134,6 +134,7 @@ type view struct {
 	required []string
 	runs     bool
 	broken   bool
+	backend  *backendFact
 	links    []string // symbolic links among the files, and those they lead through
 	targets  []string // files that the symbolic links lead to
 	problems []Problem
@@ -200,6 +201,9 @@ func (repo *repository) newView(dir, engine string) *view {
 		f := &v.files[i]
 		v.runs = v.runs || f.facts.runs
 		override := isOverride(f.name)
+		if f.facts.backend != nil && (override || v.backend == nil) {
+			v.backend = f.facts.backend
+		}
 		if len(f.facts.required) > 0 {
 			if override {
 				v.required = nil

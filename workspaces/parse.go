@@ -125,14 +125,41 @@ func parseFile(name string, data []byte) fileFacts {
 				}
 			}
 			for _, inner := range block.Body.Blocks {
-				if inner.Type == "backend" || inner.Type == "cloud" {
+				switch inner.Type {
+				case "backend":
 					facts.runs = true
+					b := &backendFact{}
+					if len(inner.Labels) > 0 {
+						b.kind = inner.Labels[0]
+					}
+					if attr, ok := inner.Body.Attributes["path"]; ok && b.kind == localBackend {
+						b.path = plainPath(attr.Expr)
+					}
+					facts.backend = b
+				case "cloud":
+					facts.runs = true
+					facts.backend = &backendFact{kind: cloudBackend}
 				}
 			}
 		}
 	}
 	facts.reads = factReads(findReads(body, scope{flat: true}))
 	return facts
+}
+
+// Two kinds of backend that are more than a name here.
+const (
+	localBackend = "local"
+	cloudBackend = "cloud"
+)
+
+// plainPath is the path that an expression writes down, unknownPath when it has
+// to be evaluated for that.
+func plainPath(expr hcl.Expression) string {
+	if text, ok := plainText(expr); ok {
+		return text
+	}
+	return unknownPath
 }
 
 // parseSyntax is hclsyntax.ParseConfig, which always returns a file.
@@ -190,6 +217,8 @@ var jsonTerraformSchema = &hcl.BodySchema{
 	Blocks:     []hcl.BlockHeaderSchema{{Type: "backend", LabelNames: []string{"type"}}, {Type: "cloud"}},
 }
 
+var jsonLocalSchema = &hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "path"}}}
+
 // parseJSONFile is parseFacts for the JSON syntax.
 func parseJSONFile(name string, data []byte) fileFacts {
 	facts := fileFacts{name: name}
@@ -225,8 +254,17 @@ func parseJSONFile(name string, data []byte) fileFacts {
 					facts.required = append(facts.required, text)
 				}
 			}
-			if len(inner.Blocks) > 0 {
+			for _, b := range inner.Blocks {
 				facts.runs = true
+				if b.Type == cloudBackend {
+					facts.backend = &backendFact{kind: cloudBackend}
+					continue
+				}
+				facts.backend = &backendFact{kind: b.Labels[0]}
+				attrs, _, _ := b.Body.PartialContent(jsonLocalSchema)
+				if attr, ok := attrs.Attributes["path"]; ok && b.Labels[0] == localBackend {
+					facts.backend.path = plainPath(attr.Expr)
+				}
 			}
 		}
 	}

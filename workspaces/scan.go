@@ -296,8 +296,17 @@ func (s *scanner) block(kind bodyKind, name []byte, depth int) bool {
 			inner = terraformBody
 		}
 	case terraformBody:
-		if string(name) == "backend" || string(name) == "cloud" {
+		switch string(name) {
+		case "backend":
+			// The path of a local backend is for the full parser to find.
+			if labels != 1 || label == localBackend {
+				return false
+			}
 			s.facts.runs = true
+			s.facts.backend = &backendFact{kind: label}
+		case "cloud":
+			s.facts.runs = true
+			s.facts.backend = &backendFact{kind: cloudBackend}
 		}
 	}
 

@@ -87,7 +87,7 @@ func FuzzScan(f *testing.F) {
 		}
 		fast.name = "main.tf"
 		full := parseFile("main.tf", data)
-		if diff := cmp.Diff(full, fast, cmp.AllowUnexported(fileFacts{}, call{}, read{}, syntaxError{})); diff != "" {
+		if diff := cmp.Diff(full, fast, cmp.AllowUnexported(fileFacts{}, backendFact{}, call{}, read{}, syntaxError{})); diff != "" {
 			t.Errorf("scanFile and parseFile disagree on %q (-parse +scan):\n%s", data, diff)
 		}
 	})

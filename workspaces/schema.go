@@ -83,6 +83,9 @@ func refinements(top *jsonschema.Schema) []refinement {
 	}
 	add(top, "version", enum(configVersion), usually(configVersion))
 	add(top, "discover", usually(true))
+	add(top, "drafts", oneOf(draftsChoices), usually(defaultDrafts))
+	add(top, "merge", oneOf(mergeChoices), usually(defaultMerge))
+	add(top, "push", oneOf(pushChoices), usually(defaultPush))
 	add(top, "defaults", without("enabled", "depends_on"))
 	add(top, "ignore", items(relativePath, not(leavesUpwards)), examples([]string{"examples/**"}))
 	add(top, "classes", mapKeys(resourceTypeGlob), mapValues(classChoices), examples(map[string]string{"acme_vm_*": "node"}))
@@ -96,7 +99,7 @@ func refinements(top *jsonschema.Schema) []refinement {
 		add(settings, "workspace", form(terraformWorkspace), usually("default"), examples("prod"))
 		add(settings, "engine", oneOf(engineChoices))
 		add(settings, "terraform", text, examples("~> 1.11", ">= 1.9, < 2.0"))
-		add(settings, "apply", oneOf(applyChoices), usually("on-merge"))
+		add(settings, "apply", oneOf(applyChoices), usually(defaultApply))
 		add(settings, "approvals", between(0, maxApprovals), usually(0))
 		add(settings, "account", form(accountName), examples("prod-eu"))
 		add(settings, "var_files", items(relativePath), examples([]string{"prod.tfvars"}))

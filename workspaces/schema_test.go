@@ -66,7 +66,7 @@ func TestSchemaAgreesOnEveryValue(t *testing.T) {
 	schema := compiledSchema(t)
 	values := []string{
 		`true`, `0`, `1`, `2`, `101`, `-1`, `1.5`, `null`, `{}`, `[]`, `""`, `" "`, `"x"`, `"a/b"`, `"../x"`, `"/x"`, `"a\\b"`, `"C:/x"`,
-		`"a b"`, `" a"`, `"-a"`, `"a\u0007"`, `"a*"`, `"*"`, `"A=b"`, `"=b"`, `".git"`, `"terraform"`, `"tofu"`, `"on-merge"`, `"1h"`,
+		`"a b"`, `" a"`, `"-a"`, `"a\u0007"`, `"a*"`, `"*"`, `"A=b"`, `"=b"`, `".git"`, `"terraform"`, `"tofu"`, `"on-merge"`, `"wait"`, `"squash"`, `"apply"`, `"off"`, `"1h"`,
 		`"2027-03-01"`, `["x"]`, `["x","x"]`, `["x",1]`, `[""]`, `["A=b"]`, `["/A=b"]`, `["/x"]`, `["-x"]`, `["a*"]`, `["a\nb"]`, `[{}]`,
 		`[{"dir":"x"}]`, `[{"address":"x"}]`, `{"x":"node"}`, `{"a b":"node"}`, `{"x":"y"}`, `{"node":"update"}`, `{"node":"x"}`, `{"node":1}`,
 		`["daily 00:00-24:00 UTC"]`, `"> 1"`, `"` + strings.Repeat("x", 201) + `"`,
@@ -75,7 +75,7 @@ func TestSchemaAgreesOnEveryValue(t *testing.T) {
 	drift := []string{"every", "correct", "max_changes", "windows", "ignore", "unknown"}
 	rule := []string{"address", "attributes", "until", "owner", "reason", "unknown"}
 	places := map[string][]string{
-		`{%}`:                                      {"version", "discover", "defaults", "workspaces", "ignore", "classes", "unknown"},
+		`{%}`:                                      {"version", "discover", "drafts", "merge", "push", "defaults", "workspaces", "ignore", "classes", "unknown"},
 		`{"defaults":{%}}`:                         append([]string{"enabled", "depends_on", "dir", "name"}, settings...),
 		`{"workspaces":[{%}]}`:                     {"dir"},
 		`{"workspaces":[{"dir":"q",%}]}`:           append([]string{"enabled", "depends_on", "name"}, settings...),

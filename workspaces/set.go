@@ -30,6 +30,29 @@ type disabledEntry struct {
 // place is where the entry is switched off, for messages.
 func (e disabledEntry) place() string { return fmt.Sprintf("%s:%d", ConfigFile, e.line) }
 
+// Policy is what plumbline.yaml tells the server about pull requests and
+// pushes as a whole. What counts is the base branch's.
+type Policy struct {
+	// Drafts is "plan" or "wait": what happens to a draft.
+	Drafts string
+	// Merge is "off", or how a change is merged once all of it was applied by
+	// comment: "merge", "squash" or "rebase".
+	Merge string
+	// Push is "hold" or "apply": what happens to a push to the base branch that
+	// came without a pull request.
+	Push string
+}
+
+// Policy returns the policy of the set's plumbline.yaml, with its defaults; a
+// nil set has nothing else.
+func (s *Set) Policy() Policy {
+	c := &Config{}
+	if s != nil && s.config != nil {
+		c = s.config
+	}
+	return Policy{Drafts: either(c.Drafts, defaultDrafts), Merge: either(c.Merge, defaultMerge), Push: either(c.Push, defaultPush)}
+}
+
 // Get returns the workspace of that name.
 func (s *Set) Get(name string) (*Workspace, bool) {
 	if in, ok := s.infos[name]; ok {

@@ -44,6 +44,14 @@ type Workspace struct {
 	// BackendConfig are passed as -backend-config, as written; those that name
 	// files are relative to Dir.
 	BackendConfig []string `json:"backend_config"`
+	// Backend is the type of the backend that the root module declares, such as
+	// "s3" or "local", "cloud" for a cloud block; "" when it declares none and
+	// Terraform keeps the state in a file of its own choice.
+	Backend string `json:"backend"`
+	// BackendPath is where the backend "local" keeps the state: the path as
+	// written, in the backend block or over it in BackendConfig; "" when none
+	// is, "?" when only Terraform could tell.
+	BackendPath string `json:"backend_path"`
 	// Account groups workspaces that share one cloud account's rate limits.
 	Account string `json:"account"`
 	// Env are the names of environment variables, beyond the built-in list,
