@@ -86,6 +86,11 @@ type Change struct {
 	ClosedAt    time.Time // also when merged; zero while open
 }
 
+// HeadRef is the ref that holds a change's head in the base repository, on each forge served here: for changes from forks,
+// and once the head's branch is gone, too. A forge may move it a moment after it has told of a push, so whoever fetches it
+// compares what came with Change.Head.
+func HeadRef(number int) string { return fmt.Sprintf("refs/pull/%d/head", number) }
+
 // ChangesOptions choose among the changes of a repository. The zero value chooses all of them.
 type ChangesOptions struct {
 	// OpenOnly leaves out what is merged or closed.

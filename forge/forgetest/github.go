@@ -1,7 +1,6 @@
 package forgetest
 
 import (
-	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -324,17 +323,11 @@ func (g *GitHub) Commit(t testing.TB, repo forge.Repo, branch, base string, file
 
 func (g *GitHub) commit(t testing.TB, r *ghRepo, branch, base string, files map[string]string) string {
 	t.Helper()
-	var in bytes.Buffer
-	fmt.Fprintf(&in, "commit refs/heads/%s\ncommitter Alice <alice@example.com> %d +0000\ndata %d\n%s\n", branch, time.Now().Unix(), len("Change "+branch), "Change "+branch)
-	if tip := r.refs["refs/heads/"+branch]; tip != "" {
-		fmt.Fprintf(&in, "from %s\n", tip)
-	} else if base != "" {
-		fmt.Fprintf(&in, "from %s\n", r.refs["refs/heads/"+base])
+	tip := r.refs["refs/heads/"+branch]
+	if tip == "" && base != "" {
+		tip = r.refs["refs/heads/"+base]
 	}
-	for name, content := range files {
-		fmt.Fprintf(&in, "M 100644 inline %s\ndata %d\n%s\n", strconv.Quote(name), len(content), content)
-	}
-	mustGit(t, r.dir, in.Bytes(), "fast-import", "--quiet", "--force")
+	mustGit(t, r.dir, commitStream(branch, tip, files), "fast-import", "--quiet", "--force")
 	if err := g.syncRefs(r, "alice"); err != nil {
 		t.Fatal(err)
 	}
@@ -495,6 +488,22 @@ func (g *GitHub) EditComment(t testing.TB, repo forge.Repo, login, id, body stri
 	t.Fatalf("no comment %s in %s", id, repo)
 }
 
+// DeleteComment deletes a comment as the user.
+func (g *GitHub) DeleteComment(t testing.TB, repo forge.Repo, login, id string) {
+	t.Helper()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	r := g.mustRepo(t, repo)
+	at := slices.IndexFunc(r.comments, func(c *ghComment) bool { return strconv.FormatInt(c.id, 10) == id })
+	if at < 0 {
+		t.Fatalf("no comment %s in %s", id, repo)
+	}
+	gone := r.comments[at]
+	r.comments = slices.Delete(r.comments, at, at+1)
+	g.touch(gone.issue)
+	g.commentHook(r, gone, "deleted", login, nil)
+}
+
 // Approve, Reject and Remark review a pull request's head as the user.
 func (g *GitHub) Approve(t testing.TB, repo forge.Repo, login string, number int) {
 	t.Helper()
@@ -574,6 +583,23 @@ func (g *GitHub) CommentsOf(t testing.TB, repo forge.Repo, number int) []string 
 		}
 	})
 	return bodies
+}
+
+// Thread returns the comments on a pull request or an issue that are not minimised, oldest first.
+func (g *GitHub) Thread(t testing.TB, repo forge.Repo, number int) []forge.Comment {
+	t.Helper()
+	var thread []forge.Comment
+	g.onIssue(t, repo, number, func(r *ghRepo, i *ghIssue) {
+		for _, c := range r.comments {
+			if c.issue == i && !c.minimised {
+				thread = append(thread, forge.Comment{
+					ID: strconv.FormatInt(c.id, 10), Change: number, Author: c.user, Body: c.body,
+					Ours: c.user == Robot || c.user == RobotBot, CreatedAt: c.created, UpdatedAt: c.updated,
+				})
+			}
+		}
+	})
+	return thread
 }
 
 // ReactionsTo returns the reactions to a comment, sorted.

@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
 )
@@ -127,6 +129,11 @@ func (g *GitHub) moveHeads(r *ghRepo, branch, before, after, pusher string) erro
 			}
 			if base == r && i.pull.base == branch && after != "" {
 				i.pull.baseSHA = after
+				if _, err := git(r.dir, nil, "merge-base", "--is-ancestor", i.pull.headSHA, after); err == nil {
+					// However the commits got there, the pull request is merged.
+					g.setMerged(r, i, pusher, after)
+					continue
+				}
 			}
 			if i.pull.head != r || i.pull.headBranch != branch {
 				continue
@@ -196,14 +203,19 @@ func (g *GitHub) merge(r *ghRepo, i *ghIssue, login, method string) (string, err
 	if _, err := git(r.dir, nil, "update-ref", "refs/heads/"+i.pull.base, commit, base); err != nil {
 		return "", err
 	}
-	i.closed, i.closedAt = true, now()
-	i.pull.merged, i.pull.mergeCommit, i.pull.mergedBy = true, commit, login
-	g.touch(i)
+	i.closed = true // so that the push below does not merge it
 	if err := g.syncRefs(r, login); err != nil {
 		return "", err
 	}
-	g.pullHook(r, i, "closed", login, nil)
+	g.setMerged(r, i, login, commit)
 	return commit, nil
+}
+
+func (g *GitHub) setMerged(r *ghRepo, i *ghIssue, login, commit string) {
+	i.closed, i.closedAt = true, now()
+	i.pull.merged, i.pull.mergeCommit, i.pull.mergedBy = true, commit, login
+	g.touch(i)
+	g.pullHook(r, i, "closed", login, nil)
 }
 
 // rebase puts the commits between base and head on top of base, and returns the last one.
@@ -228,6 +240,27 @@ func rebase(dir, base, head string) (string, error) {
 		tip = strings.TrimSpace(made)
 	}
 	return tip, nil
+}
+
+// Gone, as the content of a file in a commit, removes the file.
+const Gone = "\x00gone"
+
+// commitStream is what git fast-import makes a commit of: the files on the branch, on top of tip ("" for none).
+func commitStream(branch, tip string, files map[string]string) []byte {
+	var in bytes.Buffer
+	message := "Change " + branch
+	fmt.Fprintf(&in, "commit refs/heads/%s\ncommitter Alice <alice@example.com> %d +0000\ndata %d\n%s\n", branch, time.Now().Unix(), len(message), message)
+	if tip != "" {
+		fmt.Fprintf(&in, "from %s\n", tip)
+	}
+	for name, content := range files {
+		if content == Gone {
+			fmt.Fprintf(&in, "D %s\n", strconv.Quote(name))
+			continue
+		}
+		fmt.Fprintf(&in, "M 100644 inline %s\ndata %d\n%s\n", strconv.Quote(name), len(content), content)
+	}
+	return in.Bytes()
 }
 
 func mustGit(t testing.TB, dir string, stdin []byte, args ...string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path"
 	"slices"
 	"strconv"
@@ -67,6 +68,12 @@ func (c *Client) CreateComment(ctx context.Context, repo forge.Repo, number int,
 		return forge.Comment{}, translate(doing, err)
 	}
 	made, _, err := api.CreateIssueComment(repo.Owner, repo.Name, int64(number), gitea.CreateIssueCommentOption{Body: body})
+	if status(err) == http.StatusInternalServerError {
+		// That is Gitea's answer where there is no such change, too. Trying that again would never help.
+		if _, _, gone := api.GetIssue(repo.Owner, repo.Name, int64(number)); status(gone) == http.StatusNotFound {
+			err = gone
+		}
+	}
 	if err != nil {
 		return forge.Comment{}, translate(doing, err)
 	}

@@ -223,3 +223,18 @@ func TestMinimiseAndReact(t *testing.T) {
 		t.Errorf("SetStatus on no commit: %v, want GitHub's words", err)
 	}
 }
+
+// Somebody merges on her own machine and pushes the base branch.
+func TestMergedByAPush(t *testing.T) {
+	t.Parallel()
+	g := forgetest.StartGitHub(t)
+	client := newClient(t, hosts["token"](g))
+	repo := g.NewRepo(t)
+	head := g.Commit(t, repo, "feature", "main", map[string]string{"a.tf": "# a"})
+	number := g.Open(t, repo, "alice", "feature", "main", "Add a", false)
+	g.Reset(t, repo, "main", head)
+	c, err := client.Change(t.Context(), repo, number)
+	if err != nil || c.State != forge.Merged || c.MergeCommit != head || c.ClosedAt.IsZero() {
+		t.Errorf("the change is %+v, %v, want it merged at %s", c, err, head)
+	}
+}
