@@ -73,6 +73,11 @@ type Host interface {
 	Approve(t testing.TB, repo forge.Repo, user string, number int)
 	Reject(t testing.TB, repo forge.Repo, user string, number int)
 	Close(t testing.TB, repo forge.Repo, user string, number int)
+	// Reopen undoes Close. SetDraft makes a pull request a draft, or ready.
+	Reopen(t testing.TB, repo forge.Repo, user string, number int)
+	SetDraft(t testing.TB, repo forge.Repo, user string, number int, draft bool)
+	// Reset moves a branch to a commit that the repository has, by a forced push.
+	Reset(t testing.TB, repo forge.Repo, branch, commit string)
 	// Protect sets the branch's protection.
 	Protect(t testing.TB, repo forge.Repo, branch string, p forge.Protection)
 	// Statuses reads the newest status of each context on a commit, as the forge shows them.
@@ -90,6 +95,7 @@ func Run(t *testing.T, client Client, host Host) {
 	t.Run("Change", s.change)
 	t.Run("Changes", s.changes)
 	t.Run("Closed", s.closed)
+	t.Run("Turns", s.turns)
 	t.Run("Merge", s.merge)
 	t.Run("Refused merge", s.refusedMerge)
 	t.Run("Comment", s.comment)
@@ -249,6 +255,48 @@ func (s suite) closed(t *testing.T) {
 	if want := forge.ChangeEvent(forge.ChangeClosed, c, "", ""); e.Key != want.Key || e.Change != number {
 		t.Errorf("event of closing = %+v, a poller would give it the key %q", e, want.Key)
 	}
+}
+
+// turns are what may happen to an open change besides a push: each must be an event that no other is taken for.
+func (s suite) turns(t *testing.T) {
+	repo, number := s.opened(t)
+	first, err := s.Change(t.Context(), repo, number)
+	must(t, err)
+	second := s.host.Commit(t, repo, "feature", "", map[string]string{"a.tf": "# b"})
+	s.find(t, repo, forge.ChangePushed, func(e forge.Event) bool { return e.After == second })
+	s.host.Reset(t, repo, "feature", first.Head.Commit)
+	back := s.find(t, repo, forge.Pushed, func(e forge.Event) bool { return e.Before == second && e.After == first.Head.Commit })
+	if back.Ref != "feature" {
+		t.Errorf("forced push = %+v", back)
+	}
+	s.find(t, repo, forge.ChangePushed, func(e forge.Event) bool { return e.After == first.Head.Commit })
+	c, err := s.Change(t.Context(), repo, number)
+	must(t, err)
+	if c.Head != first.Head || c.State != forge.Open {
+		t.Errorf("after a forced push back: %+v, want head %s", c, first.Head.Commit)
+	}
+
+	for _, draft := range []bool{true, false} {
+		s.host.SetDraft(t, repo, "alice", number, draft)
+		c, err := s.Change(t.Context(), repo, number)
+		must(t, err)
+		want := forge.ChangeEvent(forge.ChangePushed, c, "", "")
+		if c.Draft != draft {
+			t.Errorf("SetDraft(%v) reads as %+v", draft, c)
+		}
+		s.find(t, repo, forge.ChangePushed, func(e forge.Event) bool { return e.Key == want.Key })
+	}
+
+	s.host.Close(t, repo, "alice", number)
+	s.find(t, repo, forge.ChangeClosed, anyEvent)
+	s.host.Reopen(t, repo, "alice", number)
+	c, err = s.Change(t.Context(), repo, number)
+	must(t, err)
+	if c.State != forge.Open || !c.ClosedAt.IsZero() {
+		t.Errorf("reopened change = %+v", c)
+	}
+	want := forge.ChangeEvent(forge.ChangeOpened, c, "", "")
+	s.find(t, repo, forge.ChangeOpened, func(e forge.Event) bool { return e.Key == want.Key })
 }
 
 func (s suite) merge(t *testing.T) {
