@@ -15,8 +15,14 @@
 package engine
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"log/slog"
+	"sync"
 	"time"
+
+	"github.com/riverqueue/river"
 
 	"github.com/plumbline-dev/plumbline/internal/audit"
 	"github.com/plumbline-dev/plumbline/internal/database"
@@ -56,4 +62,46 @@ type Options struct {
 	Log   *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+}
+
+// Engine is the server's inside. Make it with New; it does nothing before Run.
+type Engine struct {
+	Options
+	store   *store
+	process string // id of this start: what owner columns hold
+	queue   *river.Client[*sql.Tx]
+	log     *slog.Logger
+
+	// stopping is closed when the engine stops: nothing new is begun.
+	stopping chan struct{}
+	mu       sync.Mutex
+	busy     map[string]*working // runs that this process works on, by id
+}
+
+// Why the context of a run, or of other work, is cancelled: ask context.Cause.
+var (
+	// errStopping: the engine stops. What can be begun again is given back.
+	errStopping = errors.New("the server is stopping")
+	// errCancelled: the run is not wanted any more.
+	errCancelled = errors.New("something newer has taken its place")
+	// errPreempted: an apply needs the workspace's directory.
+	errPreempted = errors.New("an apply of the workspace goes first")
+	// errFenced: other processes took this one for dead and have its work.
+	errFenced = errors.New("other processes took this one for dead")
+)
+
+// Forge finds a forge by its name.
+func (e *Engine) forge(name string) (ForgeOptions, bool) {
+	for _, f := range e.Forges {
+		if f.Name == name {
+			return f, true
+		}
+	}
+	return ForgeOptions{}, false
+}
+
+// persist is DB.Tx for the result of work that cannot be done again: it waits out a database that is gone, locked or
+// full, until the engine is told to hurry.
+func (e *Engine) persist(ctx context.Context, fn func(tx *sql.Tx) error) error {
+	return e.DB.Tx(ctx, fn)
 }

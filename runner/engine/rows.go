@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"strings"
 	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
@@ -8,6 +9,13 @@ import (
 
 // RepoID names a repository among all forges: FORGE/OWNER/NAME.
 type RepoID string
+
+// repo is the repository's name on its forge.
+func (id RepoID) repo() forge.Repo {
+	_, name, _ := strings.Cut(string(id), "/") // a forge's name holds no slash
+	owner, name, _ := strings.Cut(name, "/")
+	return forge.Repo{Owner: owner, Name: name}
+}
 
 // Repository is a repository that Plumbline serves.
 type Repository struct {
@@ -176,6 +184,14 @@ type Subject struct {
 	Repository RepoID
 	Change     int
 	Operation  string // of a push; "" for a change
+}
+
+// subject is who the operation's reports are for.
+func (o Operation) subject() Subject {
+	if o.Change == 0 {
+		return Subject{Repository: o.Repository, Operation: o.ID}
+	}
+	return Subject{Repository: o.Repository, Change: o.Change}
 }
 
 // CommentRow is a page of a comment that we have written.

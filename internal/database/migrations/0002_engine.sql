@@ -23,7 +23,8 @@ CREATE TABLE repository (
   comments_since BIGINT NOT NULL,
   polled_at BIGINT NOT NULL,
   poll_at BIGINT NOT NULL,       -- not before
-  poll_failures BIGINT NOT NULL
+  poll_failures BIGINT NOT NULL,
+  poll_owner TEXT NOT NULL
 );
 
 -- How far a branch's history has been handled.
@@ -50,7 +51,8 @@ CREATE TABLE event (
   received_at BIGINT NOT NULL,
   ended_at BIGINT NOT NULL
 );
-CREATE INDEX event_waiting ON event (next_at) WHERE status = 'waiting';
+CREATE INDEX event_waiting ON event (repository, change_number, next_at) WHERE status = 'waiting';
+CREATE INDEX event_owned ON event (repository, change_number) WHERE owner <> '';
 CREATE INDEX event_received ON event (received_at);
 
 -- A pull request as it was last seen.
@@ -80,7 +82,7 @@ CREATE INDEX change_open ON change (repository, base_branch) WHERE state = 'open
 -- One plan or one apply, of one change or push, at one commit.
 CREATE TABLE operation (
   id TEXT PRIMARY KEY,           -- sorts by time
-  seq BIGINT NOT NULL UNIQUE,    -- order in which applies of a repository happen
+  seq BIGINT NOT NULL,           -- order in which applies of a repository happen
   repository TEXT NOT NULL,
   change_number BIGINT NOT NULL, -- 0 for a push without a change
   kind TEXT NOT NULL,
@@ -97,7 +99,8 @@ CREATE TABLE operation (
   event_at BIGINT NOT NULL,      -- when what led to it was received
   created_at BIGINT NOT NULL,
   ended_at BIGINT NOT NULL,
-  told_at BIGINT NOT NULL        -- its last report was posted
+  told_at BIGINT NOT NULL,       -- its last report was posted
+  UNIQUE (repository, seq)
 );
 CREATE INDEX operation_change ON operation (repository, change_number, seq);
 CREATE INDEX operation_running ON operation (repository, seq) WHERE status = 'running';
@@ -123,13 +126,14 @@ CREATE TABLE run (
   cancel SMALLINT NOT NULL,      -- it is to stop
   owner TEXT NOT NULL,
   attempts BIGINT NOT NULL,
-  hinted_at BIGINT NOT NULL,     -- when a job was last made for it
   created_at BIGINT NOT NULL,
   started_at BIGINT NOT NULL,
   ended_at BIGINT NOT NULL,
   UNIQUE (operation, workspace)
 );
 CREATE INDEX run_waiting ON run (repository, workspace) WHERE status IN ('waiting', 'queued', 'running');
+CREATE INDEX run_queued ON run (operation) WHERE status = 'queued';
+CREATE INDEX run_owner ON run (owner) WHERE owner <> '';
 CREATE INDEX run_workspace ON run (repository, workspace, created_at);
 -- One apply of a workspace at a time, on however many machines.
 CREATE UNIQUE INDEX run_one_apply ON run (repository, workspace) WHERE kind IN ('apply', 'unlock') AND status = 'running';
