@@ -211,8 +211,8 @@ func Help() string {
 	return "**What can be commented here**, alone on the first line:\n\n" +
 		"| Comment | What it does |\n| --- | --- |\n" +
 		"| `plumbline plan` | plans every workspace that this change affects |\n" +
-		"| `plumbline apply` | applies the plans shown here, if they still hold |\n" +
-		"| `plumbline unlock` | gives up what this change holds, so that others can go on |\n" +
+		"| `plumbline apply` | applies the plans shown here, if they still hold; after a merge, what was held |\n" +
+		"| `plumbline unlock` | shows who holds Terraform's state lock, and releases it if that run is surely gone |\n" +
 		"| `plumbline help` | shows this |\n\n" +
 		"`-w NAME` picks one workspace and can be repeated: `plumbline plan -w network -w \"clusters/my prod\"`. " +
 		"Names with spaces are quoted.\n"

@@ -4,21 +4,32 @@ import "strings"
 
 // footer says what can be commented.
 func (w *renderer) footer() {
-	if !w.report.Commands || len(w.workspaces) == 0 {
+	if !w.report.Commands || len(w.workspaces) == 0 && w.report.Notice == "" {
 		return
 	}
 	n := w.tally()
+	lead := "Comment: "
 	var parts []string
 	switch w.report.Kind {
 	case KindApply:
+		if n[StatusHeld] > 0 {
+			parts = append(parts, "`plumbline apply` applies what is held, as it is shown here")
+		}
 		parts = append(parts, "`plumbline plan` plans again")
-	case KindDrift:
+	case KindDrift, KindUnlock:
 	default:
-		if n[StatusPlanned]+n[StatusHeld] > 0 {
-			parts = append(parts, "`plumbline apply` applies all of it", "`plumbline apply -w NAME` one workspace")
+		if n[StatusPlanned]+n[StatusHeld] > 0 && n[StatusWaiting]+n[StatusRunning] == 0 && w.report.Notice == "" {
+			switch {
+			case w.report.Merging:
+				lead = "Merging applies this. Comment: "
+			case len(w.workspaces) > 1:
+				parts = append(parts, "`plumbline apply` applies all of it", "`plumbline apply -w NAME` one workspace")
+			default:
+				parts = append(parts, "`plumbline apply` applies it")
+			}
 		}
 		parts = append(parts, "`plumbline plan` plans again")
 	}
 	parts = append(parts, "`plumbline help` tells more")
-	w.pages.block("---\n<sub>Comment: " + strings.Join(parts, " · ") + "</sub>\n")
+	w.pages.block("---\n<sub>" + lead + strings.Join(parts, " · ") + "</sub>\n")
 }

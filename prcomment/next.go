@@ -24,15 +24,23 @@ func (w *renderer) next() {
 	}
 	advise("plan", "what was done is in the state, the rest is not. Remove the cause, then ", " shows what is left to do.",
 		func(ws *Workspace) bool { return ws.Status == StatusPartly })
+	if w.report.Commands {
+		advise("apply", "a new plan is made and follows as a comment of its own: it shows what is left to do, and ", " applies that.",
+			func(ws *Workspace) bool { return ws.Status == StatusInterrupted })
+	} else {
+		advise("plan", "what was done is in the state, if the state could be saved. ", " shows what is left to do.",
+			func(ws *Workspace) bool { return ws.Status == StatusInterrupted })
+	}
 	advise("plan", "nothing was changed. Remove the cause, then ", ".",
 		func(ws *Workspace) bool { return ws.Status == StatusFailed })
-	advise("plan", "nothing was changed, and a new plan would change nothing any more. What was reviewed and is no longer planned is listed below; ",
-		" makes the empty plan the reviewed one.", (*Workspace).nothingLeft)
+	const empty = "nothing was changed, and a new plan would change nothing any more. What was reviewed and is no longer planned is listed below; "
 	if w.report.Commands {
-		advise("apply", "nothing was changed. Read the new plan below; if it is what you want, ", ".",
+		advise("apply", empty, " settles it.", (*Workspace).nothingLeft)
+		advise("apply", "nothing was changed. Read the new plan below; if it is what you want, ", " applies it.",
 			func(ws *Workspace) bool { return ws.Status == StatusHeld && ws.Plan != nil && !ws.nothingLeft() })
 	} else {
 		// Where nobody listens, only a plan that was made to be read can be applied.
+		advise("plan", empty, " makes the empty plan the reviewed one.", (*Workspace).nothingLeft)
 		advise("plan", "nothing was changed. Read the new plan below; if it is what you want, ", " makes it the reviewed one.",
 			func(ws *Workspace) bool { return ws.Status == StatusHeld && ws.Plan != nil && !ws.nothingLeft() })
 	}

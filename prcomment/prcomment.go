@@ -170,6 +170,7 @@ func (g *group) ownNotes() []string {
 
 func (w *renderer) render() []string {
 	w.heading()
+	w.longNotice()
 	w.dangers()
 	w.failures()
 	w.warnings()

@@ -11,9 +11,11 @@ type Kind string
 
 // The kinds of report. The zero value is read as KindPlan.
 const (
-	KindPlan  Kind = "plan"
-	KindApply Kind = "apply"
-	KindDrift Kind = "drift"
+	KindPlan   Kind = "plan"
+	KindApply  Kind = "apply"
+	KindDrift  Kind = "drift"
+	KindUnlock Kind = "unlock"
+	KindReply  Kind = "reply" // only in the mark of what Reply writes
 )
 
 // Status says how far a workspace came.
@@ -33,19 +35,28 @@ const (
 	StatusPartly    Status = "partly"    // the apply stopped half-way; Error says why
 	StatusDrifted   Status = "drifted"   // Findings say what drifted
 	StatusCorrected Status = "corrected" // drift was found and all that may be corrected was
+	// StatusInterrupted is an apply whose Plumbline died: how much of it was done is not known. Error says what is.
+	StatusInterrupted Status = "interrupted"
+	StatusReleased    Status = "released" // the state lock that a dead run had left is gone; Notes say whose it was
 )
 
 // Report is everything that one comment tells. All of its strings are plain text: Render escapes them. A pair of
-// backticks around a few words makes them code in Title, Warnings, Reasons, Notes, and Finding.Reason; nothing else is
-// markup.
+// backticks around a few words makes them code in Title, Notice, Warnings, Reasons, Notes, and Finding.Reason; nothing
+// else is markup.
 type Report struct {
-	Kind       Kind
-	Title      string // shown as a heading above the verdict; "" = none
-	Commit     string // what was planned or applied; 40 hex digits are shortened to 8
-	Dirty      bool   // what was planned or applied is Commit with changes that are not committed
-	Base       string // what Commit was compared with: a branch or a commit; "" = not said
+	Kind   Kind
+	Title  string // shown as a heading above the verdict; "" = none
+	Commit string // what was planned or applied; 40 hex digits are shortened to 8
+	Dirty  bool   // what was planned or applied is Commit with changes that are not committed
+	Base   string // what Commit was compared with: a branch or a commit; "" = not said
+	By     string // login of who asked for it; "" = nobody did, or it is not said
+	// Notice is why nothing is planned or applied, in a sentence or in many lines. It stands in the verdict's place; ""
+	// where there is a verdict.
+	Notice     string
 	Workspaces []Workspace
 	Warnings   []string  // of the report as a whole
+	Notes      []string  // likewise, of what is no cause for concern
+	Merging    bool      // merging the change applies what is planned; false where a command does
 	Commands   bool      // end with what can be commented; false where nobody listens (CI, a terminal)
 	Key        string    // hidden in every page, so that Parse finds it again; no secret, no text of users
 	Secrets    []string  // values that must not be shown, in whatever form; shorter than 6 bytes are ignored

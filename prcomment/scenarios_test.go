@@ -272,6 +272,69 @@ func scenarios(t testing.TB) []scenario {
 				{Name: "dns", Status: prcomment.StatusUnchanged},
 			}
 		})},
+		{name: "planned", report: with(func(r *prcomment.Report) {
+			r.Merging = true
+			r.Notes = []string{"Planned again because #5 was applied: it changed the state of `network`.", "`storage` is applied by `plumbline apply`, not by merging."}
+			r.Workspaces = []prcomment.Workspace{
+				{Name: "network", Status: prcomment.StatusPlanned, Plan: network, PlanID: "01JB01", Reasons: []string{"`network/main.tf` changed"}},
+				{Name: "storage", Status: prcomment.StatusPlanned, Plan: storage, PlanID: "01JB03", Order: 1, Reasons: []string{"`storage/main.tf` changed"}},
+			}
+		})},
+		{name: "notice", report: with(func(r *prcomment.Report) {
+			r.Notice = "This branch conflicts with `main` in `network/main.tf` and `storage/main.tf`. Merge `main` into it, or rebase it, and push."
+			r.Notes = []string{"`apply: never` is read from `main`: what a pull request says of its own rules does not count."}
+		})},
+		{name: "notice-long", report: with(func(r *prcomment.Report) {
+			r.Notice = "`plumbline.yaml` cannot be used:\nplumbline.yaml:3:5: `aply` is no key here; did you mean `apply`?\nplumbline.yaml:9:1: token " + secret + " </details> @octocat ```"
+		})},
+		{name: "closed", report: with(func(r *prcomment.Report) {
+			r.Notice = "The pull request was closed before all of it was planned."
+			r.Workspaces = []prcomment.Workspace{
+				{Name: "network", Status: prcomment.StatusPlanned, Plan: network, PlanID: "01JB01"},
+				{Name: "storage", Status: prcomment.StatusSkipped, Error: "The pull request was closed.", Order: 1},
+			}
+		})},
+		{name: "applying", report: with(func(r *prcomment.Report) {
+			r.Kind, r.Title, r.By = prcomment.KindApply, "Apply", "octocat"
+			r.Workspaces = []prcomment.Workspace{
+				{Name: "network", Status: prcomment.StatusApplied, Plan: network, PlanID: "01JB01", Elapsed: 8 * time.Second},
+				{Name: "cluster", Status: prcomment.StatusRunning, Order: 1},
+				{Name: "storage", Status: prcomment.StatusWaiting, Order: 2},
+			}
+		})},
+		{name: "apply-held-commands", report: with(func(r *prcomment.Report) {
+			r.Kind, r.Title = prcomment.KindApply, "Apply after the merge"
+			gone := *reviewed
+			r.Workspaces = []prcomment.Workspace{
+				{Name: "my cluster", Status: prcomment.StatusHeld, Plan: replanned, Reviewed: reviewed, Error: "The state has moved on since the plan was made, from serial 3 to 4. A new plan would not do what was reviewed."},
+				{Name: "dns", Status: prcomment.StatusHeld, Plan: planOf(), Reviewed: &gone, Error: "The state has moved on since the plan was made, from serial 8 to 9. A new plan would not do what was reviewed."},
+				{Name: "edge", Status: prcomment.StatusHeld, Error: "Two approvals are needed, there is one.", Next: "nothing was changed. Once it is approved, comment `plumbline apply -w edge`."},
+			}
+		})},
+		{name: "apply-interrupted", report: with(func(r *prcomment.Report) {
+			r.Kind = prcomment.KindApply
+			r.Workspaces = []prcomment.Workspace{
+				{Name: "network", Status: prcomment.StatusApplied, Plan: network, PlanID: "01JB01", Elapsed: 8 * time.Second},
+				{Name: "cluster", Status: prcomment.StatusInterrupted, Plan: nodes, PlanID: "01JB02", Error: "The server died while Terraform applied the plan. The state has moved on from serial 4 to 6, so some of it was done.\nThe state is not locked.", Order: 1},
+				{Name: "nodes", Status: prcomment.StatusSkipped, Error: "`cluster`, which it depends on, was interrupted", Order: 2},
+			}
+		})},
+		{name: "apply-interrupted-alone", report: with(func(r *prcomment.Report) {
+			r.Kind, r.Commands = prcomment.KindApply, false
+			r.Workspaces = []prcomment.Workspace{{Name: "cluster", Status: prcomment.StatusInterrupted, Error: "The server died."}}
+		})},
+		{name: "unlocked", report: with(func(r *prcomment.Report) {
+			r.Kind, r.By, r.Commit, r.Base = prcomment.KindUnlock, "octocat", "", ""
+			r.Workspaces = []prcomment.Workspace{{Name: "cluster", Status: prcomment.StatusReleased, Notes: []string{"The lock `7f3a` was taken by `plumbline@runner-7` on 2026-08-03 09:12 UTC for an apply of this pull request whose process has ended."}}}
+		})},
+		{name: "not-unlocked", report: with(func(r *prcomment.Report) {
+			r.Kind, r.By, r.Commit, r.Base = prcomment.KindUnlock, "octocat", "", ""
+			r.Workspaces = []prcomment.Workspace{
+				{Name: "cluster", Status: prcomment.StatusHeld, Error: "The lock `7f3a` was taken by `alice@laptop` on 2026-08-03 09:12 UTC. Nobody here can tell whether that run has ended."},
+				{Name: "network", Status: prcomment.StatusReleased, Notes: []string{"The lock `9b1c` was taken by `plumbline@runner-7`, whose process has ended."}},
+				{Name: "dns", Status: prcomment.StatusUnchanged},
+			}
+		})},
 		{name: "apply-nothing", report: with(func(r *prcomment.Report) {
 			r.Kind = prcomment.KindApply
 			r.Workspaces = []prcomment.Workspace{{Name: "a", Status: prcomment.StatusUnchanged}, {Name: "b", Status: prcomment.StatusUnchanged}}

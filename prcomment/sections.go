@@ -24,6 +24,9 @@ func (w *renderer) heading() {
 		}
 		facts = append(facts, fact)
 	}
+	if w.report.By != "" {
+		facts = append(facts, "asked for by "+w.name(w.report.By))
+	}
 	if !w.report.At.IsZero() {
 		facts = append(facts, w.report.At.UTC().Format("2006-01-02 15:04 UTC"))
 	}
@@ -59,6 +62,8 @@ func (w *renderer) sum(statuses ...Status) (t totals, workspaces int) {
 func (w *renderer) verdict() string {
 	all := len(w.workspaces)
 	switch {
+	case w.report.Notice != "":
+		return w.notice()
 	case all == 0 && w.report.Base != "":
 		return "✅ **No workspace is affected.**"
 	case all == 0 && w.report.Kind == KindApply:
@@ -73,6 +78,8 @@ func (w *renderer) verdict() string {
 		return w.applyVerdict(all)
 	case KindDrift:
 		return w.driftVerdict(all)
+	case KindUnlock:
+		return w.unlockVerdict(all)
 	}
 	n := w.tally()
 	t, changed := w.sum(StatusPlanned, StatusHeld)
@@ -139,19 +146,24 @@ func (w *renderer) applyVerdict(all int) string {
 			tail = append(tail, number(k)+" "+words)
 		}
 	}
+	broken := n[StatusFailed] + n[StatusPartly] + n[StatusInterrupted]
 	add(n[StatusFailed], "failed")
 	add(n[StatusPartly], "stopped half-way")
+	add(n[StatusInterrupted], "interrupted")
 	add(n[StatusHeld], "held")
 	add(n[StatusSkipped], w.statusWord(StatusSkipped))
 	add(n[StatusWaiting]+n[StatusRunning]+n[StatusPlanned], "still to come")
 	applied := n[StatusApplied] + n[StatusUnchanged]
 	switch {
-	case n[StatusFailed]+n[StatusPartly] > 0:
-		line := "❌ **Apply failed in " + number(n[StatusFailed]+n[StatusPartly]) + " of " + count(all, "workspace", "workspaces") + "** (" + enumerate(tail) + ")"
+	case broken > 0:
+		line := "❌ **Apply failed in " + number(broken) + " of " + count(all, "workspace", "workspaces") + "** (" + enumerate(tail) + ")"
 		if all == 1 {
 			line = "❌ **Apply failed**"
 			if n[StatusPartly] > 0 {
 				line = "❌ **Apply stopped half-way**: part of the plan is applied"
+			}
+			if n[StatusInterrupted] > 0 {
+				line = "❌ **Apply interrupted**: how much of the plan is applied is not known"
 			}
 		}
 		if n[StatusApplied] > 0 {
@@ -170,6 +182,54 @@ func (w *renderer) applyVerdict(all int) string {
 		return "⏸️ **Applied in " + number(applied) + " of " + count(all, "workspace", "workspaces") + "**" + did + " (" + enumerate(tail) + ")"
 	}
 	return "✅ **Applied" + did + "**" + inAll(all)
+}
+
+func (w *renderer) unlockVerdict(all int) string {
+	n := w.tally()
+	pending := n[StatusWaiting] + n[StatusRunning]
+	of := ""
+	if all == 1 {
+		of = " of " + w.name(w.workspaces[0].Name)
+	}
+	switch released := n[StatusReleased]; {
+	case pending > 0:
+		return "⏳ **Looking at state locks: " + number(all-pending) + " of " + count(all, "workspace", "workspaces") + " done**"
+	case released == all:
+		return "🔓 **State lock" + of + " released**" + inAll(all)
+	case released > 0:
+		return "🔓 **State lock released** in " + number(released) + " of " + count(all, "workspace", "workspaces")
+	case n[StatusUnchanged] == all:
+		return "✅ **No state lock" + of + " to release**" + inAll(all)
+	case n[StatusFailed] > 0:
+		return "❌ **State lock" + of + " not released**" + inAll(all)
+	}
+	return "⏸️ **State lock" + of + " not released**" + inAll(all)
+}
+
+// notice stands in the verdict's place. What is long or has several lines goes into a fence below it.
+func (w *renderer) notice() string {
+	lead := "⏸️ **Nothing is planned**"
+	switch {
+	case w.report.Kind == KindApply:
+		lead = "⏸️ **Nothing is applied**"
+	case len(w.workspaces) > 0:
+		lead = "⏸️ **Planning has stopped**"
+	}
+	if n := w.report.Notice; len(n) > maxText || strings.Contains(strings.TrimSpace(n), "\n") {
+		return lead
+	}
+	return lead + ": " + w.text(w.report.Notice)
+}
+
+// longNotice writes the notice that had no room in the verdict.
+func (w *renderer) longNotice() {
+	if n := w.report.Notice; len(n) > maxText || strings.Contains(strings.TrimSpace(n), "\n") {
+		first, rest, _ := strings.Cut(strings.TrimSpace(n), "\n")
+		if len(first) > maxText || strings.TrimSpace(rest) == "" {
+			first, rest = "", n
+		}
+		w.fenced(w.text(first), rest, 6000)
+	}
 }
 
 func (w *renderer) driftVerdict(all int) string {
@@ -341,7 +401,7 @@ func brief(r *redactor, s string) string { return code(shorten(r.redact(s), maxS
 
 // failures writes errors in fences. The same error in many workspaces is written once.
 func (w *renderer) failures() {
-	all := w.outcomes(StatusFailed, StatusPartly)
+	all := w.outcomes(StatusFailed, StatusPartly, StatusInterrupted)
 	if len(all) == 0 {
 		return
 	}
@@ -355,8 +415,13 @@ func (w *renderer) failures() {
 		}
 		ws := o.members[0]
 		word := "failed"
-		if ws.Status == StatusPartly {
+		switch {
+		case ws.Status == StatusPartly:
 			word = "stopped half-way"
+		case ws.Status == StatusInterrupted && len(o.members) > 1:
+			word = "were interrupted"
+		case ws.Status == StatusInterrupted:
+			word = "was interrupted"
 		}
 		head := "❌ **" + w.names(o.members, 12, w.name) + " " + word + "**"
 		if len(o.members) == 1 && ws.Elapsed > 0 {
@@ -504,6 +569,9 @@ func (w *renderer) warnings() {
 	lines := w.attention()
 	for _, warning := range w.report.Warnings {
 		lines = append(lines, "- ⚠️ "+w.text(warning))
+	}
+	for _, note := range w.report.Notes {
+		lines = append(lines, "- "+w.text(note))
 	}
 	for _, g := range w.groups {
 		of := ""

@@ -41,8 +41,11 @@ func (w *renderer) table() {
 		if unchanged > 1 {
 			word = "have no changes"
 		}
-		if w.report.Kind == KindDrift {
+		switch w.report.Kind {
+		case KindDrift:
 			word = strings.Replace(word, "changes", "drift", 1)
+		case KindUnlock:
+			word = strings.Replace(word, "changes", "state lock", 1)
 		}
 		w.pages.block("<sub>" + count(unchanged, "other workspace", "other workspaces") + " " + word + ".</sub>\n\n")
 	}
@@ -138,7 +141,8 @@ func (w *renderer) cellNames(members []*Workspace) string {
 func (w *renderer) statusCell(s Status) string {
 	sign := map[Status]string{
 		StatusWaiting: "⏳ ", StatusRunning: "⏳ ", StatusFailed: "❌ ", StatusHeld: "⏸️ ", StatusSkipped: "⏭️ ",
-		StatusApplied: "✅ ", StatusCorrected: "✅ ", StatusPartly: "❌ ", StatusDrifted: "⚠️ ",
+		StatusApplied: "✅ ", StatusCorrected: "✅ ", StatusPartly: "❌ ", StatusDrifted: "⚠️ ", StatusInterrupted: "❌ ",
+		StatusReleased: "🔓 ",
 	}[s]
 	return sign + w.text(shorten(w.statusWord(s), 40))
 }
@@ -152,8 +156,14 @@ func (w *renderer) statusWord(s Status) string {
 		return "not started"
 	case s == StatusSkipped && w.report.Kind == KindDrift:
 		return "not checked"
+	case s == StatusSkipped && w.report.Kind == KindUnlock:
+		return "not looked at"
 	case s == StatusSkipped:
 		return "not planned"
+	case s == StatusHeld && w.report.Kind == KindUnlock:
+		return "still locked"
+	case s == StatusUnchanged && w.report.Kind == KindUnlock:
+		return "not locked"
 	}
 	return string(s)
 }
