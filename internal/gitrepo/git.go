@@ -18,6 +18,8 @@ type git struct {
 	path string
 	dir  string   // where children run
 	env  []string // their whole environment
+
+	inherit *os.File // a lock that children hold too; nil for none
 }
 
 // findGit looks git up on the PATH of the environment that children are given,
@@ -90,6 +92,9 @@ func (g git) command(ctx context.Context, args ...string) *exec.Cmd {
 	// for longer than this.
 	cmd.WaitDelay = 2 * time.Second
 	ownGroup(cmd)
+	if g.inherit != nil {
+		handDown(cmd, g.inherit)
+	}
 	return cmd
 }
 

@@ -18,10 +18,15 @@
 // it maps packs into memory, knows every kind of alternate, partial clone and
 // commit graph, and reads many objects several times faster.
 //
-// The package never writes to a repository, never follows refs/replace (a
-// commit id means what was signed, reviewed and pushed under it), hands out
-// bytes as they are stored (no line ending conversion, no filters) and does not
-// enter submodules.
+// A [Mirror] is a repository of our own: a bare copy of one that lives
+// elsewhere, which it fetches from, merges in and keeps tidy. A server reads
+// through it, and [Materialise] writes the files of a commit to a directory,
+// again and again for one commit after the other, for Terraform to run in.
+//
+// The package never writes to a repository that is not a mirror, never follows
+// refs/replace (a commit id means what was signed, reviewed and pushed under
+// it), hands out bytes as they are stored (no line ending conversion, no
+// filters) and does not enter submodules.
 package gitrepo
 
 import (

@@ -17,6 +17,9 @@ import (
 // TestMain cuts the tests off from the configuration of the machine: Git, here
 // and in the children of the package, sees the empty one only.
 func TestMain(m *testing.M) {
+	if os.Getenv(fetchVariable) != "" {
+		fetchInChild()
+	}
 	home, err := os.MkdirTemp("", "gitrepo-home-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
