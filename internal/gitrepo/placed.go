@@ -87,7 +87,7 @@ func readPlaced(file string) (map[string]placed, error) {
 		}
 		index[name] = placed{id: i, kind: kind(kindNumber), size: size, time: at}
 	}
-	return index, nil
+	return index, nil //nolint:nilerr // what comes after the damage is not known
 }
 
 // writePlaced replaces an index in one step. It is on the disk when this
