@@ -47,24 +47,33 @@ func (r *Runner) apply(ctx context.Context, w *workspaces.Workspace, needs []Res
 		return Result{Status: Failed, Err: err, Receipt: receipt}
 	}
 	defer s.close()
-	res := r.applyAt(ctx, s, receipt, upstream)
+	res := r.applyAt(ctx, s, review{Receipt: receipt, Upstream: upstream})
 	res.Notes = append(slices.Clone(s.notes), res.Notes...)
 	return res
 }
 
-func (r *Runner) applyAt(ctx context.Context, s *site, receipt planstore.Plan, upstream []string) Result {
-	w := s.workspace
+// review is a plan that somebody has read, and what else its apply turns on.
+type review struct {
+	Receipt planstore.Plan
+	// Accepted is as in [Choice], Upstream as in evidence.
+	Accepted bool
+	Upstream []string
+	// Propose has the new plan kept where the reviewed one is held.
+	Propose bool
+}
+
+func (r *Runner) applyAt(ctx context.Context, s *site, v review) Result {
+	w, receipt := s.workspace, v.Receipt
 	state, err := s.dir.State(ctx)
 	if err != nil {
 		return Result{Status: Failed, Err: err, Receipt: receipt}
 	}
-
-	applied, _, err := r.lastApplied(ctx, w.Name)
+	applied, err := r.appliedSince(ctx, receipt)
 	if err != nil {
 		return Result{Status: Failed, Err: err, Receipt: receipt}
 	}
 	says, reason := gate(evidence{
-		Workspace: w, Receipt: receipt, Inputs: s.inputs, State: state, Applied: applied.Plan.ID, Upstream: upstream,
+		Workspace: w, Receipt: receipt, Inputs: s.inputs, State: state, Applied: applied, Accepted: v.Accepted, Upstream: v.Upstream,
 	})
 	r.opts.Log.Info("gate", "workspace", w.Name, "answer", string(says), "reason", reason)
 	var res Result
@@ -76,7 +85,7 @@ func (r *Runner) applyAt(ctx context.Context, s *site, receipt planstore.Plan, u
 		}
 		return Result{Status: Held, Receipt: receipt, Hold: hold}
 	case planAgain:
-		res = r.applyAgain(ctx, s, receipt, reason)
+		res = r.applyAgain(ctx, s, v, reason)
 	default:
 		if !hasChanges(receipt) {
 			return r.inSync(ctx, receipt, receipt)
@@ -86,10 +95,31 @@ func (r *Runner) applyAt(ctx context.Context, s *site, receipt planstore.Plan, u
 		if errors.As(res.Err, &stale) {
 			// Terraform holds the state's lock when it compares serials, so it
 			// can see an apply that slipped in after the gate had looked.
-			res = r.applyAgain(ctx, s, receipt, "Another apply changed the state while this one was about to begin.")
+			res = r.applyAgain(ctx, s, v, "Another apply changed the state while this one was about to begin.")
 		}
 	}
 	return res
+}
+
+// appliedSince are the plans whose applies may rule out this one: the last, and
+// all since it was made.
+func (r *Runner) appliedSince(ctx context.Context, receipt planstore.Plan) ([]planstore.Plan, error) {
+	records, err := r.opts.Plans.AppliedSince(ctx, receipt.Workspace, receipt.ID)
+	if err != nil {
+		return nil, err
+	}
+	last, known, err := r.lastApplied(ctx, receipt.Workspace)
+	if err != nil {
+		return nil, err
+	}
+	if known {
+		records = append(records, last)
+	}
+	plans := make([]planstore.Plan, len(records))
+	for i, a := range records {
+		plans[i] = a.Plan
+	}
+	return plans, nil
 }
 
 // applyStored applies the very plan that was reviewed.
@@ -130,45 +160,61 @@ func nextIsPlan(workspace string) string {
 
 // applyAgain plans anew, and applies the new plan only if it would do exactly
 // what was reviewed.
-func (r *Runner) applyAgain(ctx context.Context, s *site, reviewed planstore.Plan, reason string) Result {
+func (r *Runner) applyAgain(ctx context.Context, s *site, v review, reason string) Result {
+	reviewed := v.Receipt
 	m, err := r.planAt(ctx, s, planOptions{Purpose: planstore.PurposePlan})
 	if err != nil {
 		return Result{Status: Failed, Err: err, Receipt: reviewed, Notes: []string{reason}}
+	}
+	if v.Propose && !m.changes {
+		res := r.inSync(ctx, reviewed, m.receipt)
+		if hasChanges(reviewed) {
+			res.Notes = append(res.Notes, reason+" It was planned again, and nothing is left to do.")
+		}
+		return res
 	}
 	if m.receipt.Fingerprint != reviewed.Fingerprint {
 		old, err := r.storedPlan(ctx, reviewed)
 		if err != nil {
 			return Result{Status: Failed, Err: err, Receipt: reviewed}
 		}
-		return Result{Status: Held, Receipt: reviewed, Plan: old, Hold: &Hold{
+		res := Result{Status: Held, Receipt: reviewed, Plan: old, Hold: &Hold{
 			Reason:      reason + " A new plan would not do what was reviewed.",
 			Differences: compare(old, m.plan),
 			Next:        fmt.Sprintf("nothing was changed. Read the new plan below; if it is what you want, `plumbline plan %s` makes it the reviewed one.", shellQuote(s.workspace.Name)),
 			Plan:        cmp.Or(m.plan, &tfjson.Plan{}),
 			Fingerprint: m.receipt.Fingerprint,
 		}}
+		return r.propose(ctx, s, v, m, res)
 	}
 	if !m.changes {
 		return r.inSync(ctx, reviewed, m.receipt)
 	}
 	if why := hidden(reviewed, m.receipt, m.plan); why != "" {
-		return Result{Status: Held, Receipt: reviewed, Plan: m.plan, Hold: &Hold{
+		res := Result{Status: Held, Receipt: reviewed, Plan: m.plan, Hold: &Hold{
 			Reason:      reason + " A new plan shows the same changes, but need not do the same: " + why + ".",
 			Next:        fmt.Sprintf("nothing was changed. If the plan is what you want, `plumbline plan %s` makes it the reviewed one.", shellQuote(s.workspace.Name)),
 			Plan:        m.plan,
 			Fingerprint: m.receipt.Fingerprint,
 		}}
+		return r.propose(ctx, s, v, m, res)
 	}
 	if _, err := r.opts.Plans.Get(ctx, reviewed.ID); err != nil {
 		return gone(reviewed, err)
 	}
+	res := r.applyMade(ctx, s, m)
+	res.Notes = append(res.Notes, reason+" It was planned again, and the new plan is the reviewed one to the letter.")
+	return res
+}
+
+// applyMade keeps a plan that was just made, and applies it.
+func (r *Runner) applyMade(ctx context.Context, s *site, m *made) Result {
 	fresh, err := r.keep(ctx, s, m)
 	if err != nil {
-		return Result{Status: Failed, Err: err, Receipt: reviewed}
+		return Result{Status: Failed, Err: err, Receipt: m.receipt}
 	}
 	res := r.applyFile(ctx, s, fresh, m.path, recordOf(fresh))
 	res.Plan = m.plan
-	res.Notes = append(res.Notes, reason+" It was planned again, and the new plan is the reviewed one to the letter.")
 	if res.Status == Applied {
 		// The new plan is the younger one, so the reviewed one goes with it.
 		r.forget(ctx, fresh, &res)
@@ -195,7 +241,10 @@ func (r *Runner) inSync(ctx context.Context, reviewed, current planstore.Plan) R
 	if applied.Plan.ID == "" {
 		// The plan that proves it was never stored. What was reviewed up to
 		// the last apply is done with all the same.
-		applied.Plan.ID = max(reviewed.ID, before.Plan.ID)
+		applied.Plan.ID, applied.Plan.Change = reviewed.ID, reviewed.Change
+		if reviewed.ID == "" || reviewed.Change == before.Plan.Change {
+			applied.Plan.ID, applied.Plan.Change = max(reviewed.ID, before.Plan.ID), before.Plan.Change
+		}
 	}
 	if err := r.opts.Plans.PutApplied(context.WithoutCancel(ctx), applied); err != nil {
 		return Result{Status: Failed, Receipt: current, Err: fmt.Errorf("record that %s is in sync: %w", current.Workspace, err)}
@@ -212,13 +261,33 @@ func recordOf(receipt planstore.Plan) *planstore.Applied { return &planstore.App
 // happens to the context: something may have been changed.
 func (r *Runner) applyFile(ctx context.Context, s *site, receipt planstore.Plan, path string, record *planstore.Applied) Result {
 	r.observe(s.workspace, PhaseApply)
+	if r.opts.Before != nil {
+		if err := r.opts.Before(ctx, s.workspace, receipt); err != nil {
+			return Result{Status: Failed, Receipt: receipt, Err: fmt.Errorf("nothing was applied, because that could not be written down first: %w", err)}
+		}
+	}
 	res := Result{Status: Applied, Receipt: receipt}
-	done, err := s.dir.Apply(ctx, path)
+	kept := context.WithoutCancel(ctx)
+	done, err := s.dir.ApplyWith(ctx, terraform.ApplyOptions{
+		PlanFile: path, Name: receipt.ID,
+		Record: func(done terraform.Applied, err error) error {
+			if err != nil && !done.Started {
+				return nil // Nothing was begun, so there is nothing to record.
+			}
+			return r.record(kept, s, done, err, record, &res)
+		},
+	})
 	if err != nil && !done.Started {
-		// Nothing was begun, so there is nothing to record.
 		return Result{Status: Failed, Err: err, Receipt: receipt}
 	}
-	ctx = context.WithoutCancel(ctx)
+	if err != nil && done.ErroredState == "" && done.After != (terraform.StateID{}) && done.After == done.Before {
+		res.Notes = append(res.Notes, "The state is as it was before: nothing was changed that Terraform knows of.")
+	}
+	return res
+}
+
+// record stores what came of an apply, and completes its result.
+func (r *Runner) record(ctx context.Context, s *site, done terraform.Applied, err error, record *planstore.Applied, res *Result) error {
 	if err != nil {
 		res.Status, res.Err = Partly, err
 	}
@@ -231,21 +300,19 @@ func (r *Runner) applyFile(ctx context.Context, s *site, receipt planstore.Plan,
 			res.Err = fmt.Errorf("%w\nA sealed copy of that state is in the plan store: plumbline plans show --state %s", res.Err, place)
 		}
 	}
-
-	if err != nil && done.ErroredState == "" && done.After != (terraform.StateID{}) && done.After == done.Before {
-		res.Notes = append(res.Notes, "The state is as it was before: nothing was changed that Terraform knows of.")
+	if record == nil {
+		return nil
 	}
-	if record != nil {
-		record.AppliedAt = r.opts.Now().UTC()
-		record.Lineage, record.Serial = done.After.Lineage, done.After.Serial
-		if err != nil {
-			record.Partial, record.Error = true, err.Error()
-		}
-		if err := r.opts.Plans.PutApplied(ctx, *record); err != nil {
-			res.Notes = append(res.Notes, fmt.Sprintf("What was applied could not be recorded: %v.", err))
-		}
+	record.AppliedAt = r.opts.Now().UTC()
+	record.Lineage, record.Serial = done.After.Lineage, done.After.Serial
+	if err != nil {
+		record.Partial, record.Error = true, err.Error()
 	}
-	return res
+	if err := r.opts.Plans.PutApplied(ctx, *record); err != nil {
+		res.Notes = append(res.Notes, fmt.Sprintf("What was applied could not be recorded: %v.", err))
+		return err
+	}
+	return nil
 }
 
 // forget takes an applied plan out of the store, and those that it replaced

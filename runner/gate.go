@@ -2,6 +2,7 @@ package runner
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
@@ -28,8 +29,11 @@ type evidence struct {
 	Inputs string
 	// State is the state's identity as it is now.
 	State terraform.StateID
-	// Applied is the id of the plan that was applied last; "" if none was.
-	Applied string
+	// Accepted reports that somebody has seen this very plan after it was held
+	// or proposed, and wants it applied.
+	Accepted bool
+	// Applied are the plans that were applied last and since this one was made.
+	Applied []planstore.Plan
 	// Upstream names the dependencies that this run has changed: what the
 	// plan read of them through data sources may be history.
 	Upstream []string
@@ -45,14 +49,16 @@ func gate(e evidence) (answer, string) {
 	switch {
 	case w.Apply == applyNever:
 		return refuse, "plumbline.yaml says `apply: never` for this workspace."
-	case p.Purpose != planstore.PurposePlan || len(p.Targets) > 0:
+	case p.Purpose == planstore.PurposeProposal && !e.Accepted:
+		return refuse, "The stored plan is a proposal that nobody has accepted."
+	case p.Purpose == planstore.PurposeCorrection || len(p.Targets) > 0:
 		return refuse, "The stored plan covers only some of the workspace's resources."
 	case p.Workspace != w.Name || p.Dir != w.Dir || p.TerraformWorkspace != w.Workspace:
 		return refuse, fmt.Sprintf("The stored plan was made for %s in %s with the Terraform workspace %s.", p.Workspace, p.Dir, p.TerraformWorkspace)
-	case e.Applied != "" && p.ID <= e.Applied:
-		// Ids sort by time. Without this rule a plan that a newer one has
-		// replaced would come back as soon as its change is needed once more.
+	case slices.ContainsFunc(e.Applied, func(a planstore.Plan) bool { return replaced(p, a) }):
 		return refuse, "It is already applied, or a newer plan of the workspace is."
+	case slices.ContainsFunc(e.Applied, func(a planstore.Plan) bool { return a.ID > p.ID }):
+		return planAgain, "A newer plan of another change was applied since the plan was made."
 	case p.InputsDigest != e.Inputs:
 		return planAgain, "What the workspace reads has changed since the plan was made: its files, variables, environment or Terraform version."
 	case p.Lineage != e.State.Lineage && p.Lineage != "":
@@ -63,4 +69,12 @@ func gate(e evidence) (answer, string) {
 		return planAgain, fmt.Sprintf("What it depends on has just been changed: %s.", list(e.Upstream))
 	}
 	return applyStored, "Inputs digest and state serial are those of the plan."
+}
+
+// replaced reports whether a plan may never be applied again since another one
+// was: it is that one, or an older one of the same scope. Ids sort by time.
+// Without this rule a plan that a newer one has replaced would come back as
+// soon as its change is needed once more.
+func replaced(p, applied planstore.Plan) bool {
+	return p.ID == applied.ID || p.Change == applied.Change && p.ID < applied.ID
 }

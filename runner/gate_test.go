@@ -10,6 +10,7 @@ import (
 )
 
 func TestGate(t *testing.T) {
+	plans := func(id, change string) []planstore.Plan { return []planstore.Plan{{ID: id, Change: change}} }
 	sound := func() evidence {
 		return evidence{
 			Workspace: &workspaces.Workspace{Name: "app", Dir: "apps/app", Workspace: "default", Apply: "on-merge"},
@@ -36,9 +37,23 @@ func TestGate(t *testing.T) {
 		{"another workspace", func(e *evidence) { e.Receipt.Workspace = "other" }, refuse, "other"},
 		{"another directory", func(e *evidence) { e.Receipt.Dir = "elsewhere" }, refuse, "elsewhere"},
 		{"another Terraform workspace", func(e *evidence) { e.Receipt.TerraformWorkspace = "prod" }, refuse, "prod"},
-		{"an older plan was applied", func(e *evidence) { e.Applied = "20260101-a" }, applyStored, ""},
-		{"applied already", func(e *evidence) { e.Applied = "20260102-b" }, refuse, "already applied"},
-		{"a newer plan was applied", func(e *evidence) { e.Applied = "20260103-c" }, refuse, "newer"},
+		{"an older plan was applied", func(e *evidence) { e.Applied = plans("20260101-a", "") }, applyStored, ""},
+		{"applied already", func(e *evidence) { e.Applied = plans("20260102-b", "") }, refuse, "already applied"},
+		{"a newer plan was applied", func(e *evidence) { e.Applied = plans("20260103-c", "") }, refuse, "newer"},
+		{"a newer plan of another change was applied", func(e *evidence) { e.Applied = plans("20260103-c", "8") }, planAgain, "another change"},
+		{"an older plan of another change was applied", func(e *evidence) { e.Applied = plans("20260101-a", "8") }, applyStored, ""},
+		{"applied already, and then another change", func(e *evidence) {
+			e.Applied = append(plans("20260102-b", ""), plans("20260103-c", "8")...)
+		}, refuse, "already applied"},
+		{"a newer plan of the same change was applied, and then another change", func(e *evidence) {
+			e.Receipt.Change, e.Applied = "7", append(plans("20260103-c", "7"), plans("20260104-d", "8")...)
+		}, refuse, "newer"},
+		{"a proposal", func(e *evidence) { e.Receipt.Purpose = planstore.PurposeProposal }, refuse, "nobody has accepted"},
+		{"an accepted proposal", func(e *evidence) { e.Receipt.Purpose, e.Accepted = planstore.PurposeProposal, true }, applyStored, ""},
+		{"an accepted proposal, and inputs moved", func(e *evidence) {
+			e.Receipt.Purpose, e.Accepted, e.Inputs = planstore.PurposeProposal, true, "d2"
+		}, planAgain, "reads has changed"},
+		{"an accepted correction", func(e *evidence) { e.Receipt.Purpose, e.Accepted = planstore.PurposeCorrection, true }, refuse, "only some"},
 		{"inputs moved", func(e *evidence) { e.Inputs = "d2" }, planAgain, "reads has changed"},
 		{"no digest at all", func(e *evidence) { e.Receipt.InputsDigest = "" }, planAgain, "reads has changed"},
 		{"the state moved on", func(e *evidence) { e.State.Serial = 8 }, planAgain, "from serial 7 to 8"},

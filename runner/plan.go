@@ -124,6 +124,7 @@ func (r *Runner) planAt(ctx context.Context, s *site, o planOptions) (*made, err
 		TerraformWorkspace:  w.Workspace,
 		Commit:              r.opts.Commit,
 		Dirty:               r.opts.Dirty,
+		Change:              r.opts.Change,
 		InputsDigest:        s.inputs,
 		ConfigurationDigest: s.configuration,
 		EnvironmentDigest:   s.environment,
@@ -148,7 +149,7 @@ func (r *Runner) planAt(ctx context.Context, s *site, o planOptions) (*made, err
 // stored one says what that one says: then the process that would show it is
 // saved, and people wait less.
 func (r *Runner) read(ctx context.Context, s *site, m *made, content string) error {
-	if last, err := r.opts.Plans.Latest(ctx, s.workspace.Name); err == nil && content != "" && last.ContentDigest == content && last.JSONBytes > 0 {
+	if last, err := r.opts.Plans.LatestOf(ctx, s.workspace.Name, r.opts.Change); err == nil && content != "" && last.ContentDigest == content && last.JSONBytes > 0 {
 		if raw, err := r.opts.Plans.JSON(ctx, last.ID); err == nil {
 			if plan, err := terraform.ParsePlan(raw); err == nil {
 				m.raw, m.plan = raw, plan

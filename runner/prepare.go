@@ -39,32 +39,7 @@ func (r *Runner) prepare(ctx context.Context, w *workspaces.Workspace) (*site, e
 	if err := r.mistake(w); err != nil {
 		return nil, err
 	}
-	binary, err := r.opts.Installer.Find(ctx, terraform.Requirement{
-		Engine:           w.Engine,
-		Constraint:       w.Terraform,
-		RequiredVersions: w.RequiredVersions,
-		VersionFile:      w.VersionFile,
-	})
-	if err != nil {
-		return nil, err
-	}
-	home := filepath.Join(r.opts.WorkDir, slug(w.Name))
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		return nil, fmt.Errorf("make the work directory of %s: %w", w.Name, err)
-	}
-	dir, err := terraform.Open(terraform.Options{
-		Dir:           filepath.Join(r.opts.Root, filepath.FromSlash(w.Dir)),
-		DataDir:       filepath.Join(home, "data"),
-		Binary:        binary,
-		Workspace:     w.Workspace,
-		VarFiles:      w.VarFiles,
-		BackendConfig: w.BackendConfig,
-		Env:           w.Env,
-		Environ:       r.opts.Environ,
-		Providers:     r.opts.Providers,
-		Hurry:         r.opts.Hurry,
-		Log:           r.opts.Log.With("workspace", w.Name),
-	})
+	binary, home, dir, err := r.open(ctx, w)
 	if err != nil {
 		return nil, err
 	}
@@ -76,10 +51,15 @@ func (r *Runner) prepare(ctx context.Context, w *workspaces.Workspace) (*site, e
 	// Init fails while an apply still runs whose Plumbline died; one that has
 	// ended since is told once.
 	left, err := dir.Abandoned()
-	if err == nil {
-		err = dir.ForgetAbandoned(left)
-	}
 	if err != nil {
+		return nil, err
+	}
+	if left != nil && r.opts.Settle {
+		if _, err := r.settleLeft(ctx, w, home, dir, left); err != nil {
+			return nil, fmt.Errorf("settle an earlier apply first: %w", err)
+		}
+	}
+	if err := dir.ForgetAbandoned(left); err != nil {
 		return nil, err
 	}
 	if left != nil {
@@ -98,6 +78,44 @@ func (r *Runner) prepare(ctx context.Context, w *workspaces.Workspace) (*site, e
 		notes = append(notes, note)
 	}
 	return &site{workspace: w, home: home, binary: binary, dir: dir, digests: read, scratch: place, notes: notes}, nil
+}
+
+// open finds what a workspace is run with, and where. It changes nothing but
+// that the directories of the workspace are made.
+func (r *Runner) open(ctx context.Context, w *workspaces.Workspace) (terraform.Binary, string, *terraform.Dir, error) {
+	failed := func(err error) (terraform.Binary, string, *terraform.Dir, error) {
+		return terraform.Binary{}, "", nil, err
+	}
+	binary, err := r.opts.Installer.Find(ctx, terraform.Requirement{
+		Engine:           w.Engine,
+		Constraint:       w.Terraform,
+		RequiredVersions: w.RequiredVersions,
+		VersionFile:      w.VersionFile,
+	})
+	if err != nil {
+		return failed(err)
+	}
+	home := filepath.Join(r.opts.WorkDir, slug(w.Name))
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return failed(fmt.Errorf("make the work directory of %s: %w", w.Name, err))
+	}
+	dir, err := terraform.Open(terraform.Options{
+		Dir:           filepath.Join(r.opts.Root, filepath.FromSlash(w.Dir)),
+		DataDir:       filepath.Join(home, "data"),
+		Binary:        binary,
+		Workspace:     w.Workspace,
+		VarFiles:      w.VarFiles,
+		BackendConfig: w.BackendConfig,
+		Env:           w.Env,
+		Environ:       r.opts.Environ,
+		Providers:     r.opts.Providers,
+		Hurry:         r.opts.Hurry,
+		Log:           r.opts.Log.With("workspace", w.Name),
+	})
+	if err != nil {
+		return failed(err)
+	}
+	return binary, home, dir, nil
 }
 
 // mistake is what discovery found wrong with a workspace, or with a module that
@@ -167,7 +185,11 @@ func (r *Runner) digest(ctx context.Context, w *workspaces.Workspace, binary ter
 
 // abandonedNote tells of an apply that went on after its Plumbline had died.
 func abandonedNote(a *terraform.Abandoned) string {
-	note := fmt.Sprintf("An apply that began at %s went on by itself after Plumbline had died; it has ended. ", a.Began.UTC().Format(time.DateTime+" MST"))
+	began := a.Began.UTC().Format(time.DateTime + " MST")
+	note := fmt.Sprintf("An apply that began at %s went on by itself after Plumbline had died; it has ended. ", began)
+	if a.Ended {
+		note = fmt.Sprintf("An apply that began at %s has ended, and what came of it could not be recorded then. ", began)
+	}
 	switch {
 	case a.Completed:
 		note += "It completed."

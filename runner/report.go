@@ -93,9 +93,8 @@ func row(order int, res Result) prcomment.Workspace {
 			w.Next = h.Next
 		}
 		if h.Plan != nil {
-			// The new plan is shown, and it is not in the store.
 			w.Plan, w.Reviewed = h.Plan, res.Plan
-			w.Fingerprint, w.PlanID = h.Fingerprint, ""
+			w.Fingerprint, w.PlanID = h.Fingerprint, h.PlanID
 		}
 	}
 	if d := res.Drift; d != nil {

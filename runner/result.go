@@ -102,6 +102,9 @@ type Hold struct {
 	Plan *tfjson.Plan
 	// Fingerprint is that of Plan.
 	Fingerprint string
+	// PlanID is that of Plan where it is kept as a proposal; "" where it is not
+	// in the plan store, as on the command line.
+	PlanID string
 }
 
 // DriftResult is what one sweep of one workspace found and did.

@@ -50,6 +50,9 @@ type Options struct {
 	Commit string
 	// Dirty reports that Root holds changes that Commit does not.
 	Dirty bool
+	// Change is the scope that plans are kept in, such as the number of a pull
+	// request; "" is the command line's. See planstore.Plan.
+	Change string
 	// Plans is where plans are kept.
 	Plans *planstore.Store
 	// Installer finds or installs Terraform.
@@ -69,6 +72,15 @@ type Options struct {
 	// Hurry, once closed, asks a Terraform that was already interrupted to
 	// stop at once, at the risk that it cannot save its state. nil: never.
 	Hurry <-chan struct{}
+	// Before is called right before Terraform is started on a plan file, with
+	// the receipt of that plan. Should it return an error, nothing is applied.
+	// What it writes down is what tells later whether an apply was begun. nil:
+	// nobody is asked.
+	Before func(ctx context.Context, w *workspaces.Workspace, receipt planstore.Plan) error
+	// Settle has an apply whose Plumbline died recorded, as [Runner.Settle]
+	// does, before anything else is done in its workspace. Without it such an
+	// apply is told once and forgotten.
+	Settle bool
 	// Observe is told of each step of each workspace, from several goroutines
 	// at once. nil: nobody is told.
 	Observe func(Event)

@@ -53,6 +53,19 @@ const (
 	interruptGap = time.Second
 )
 
+// ApplyOptions say what is applied, and who is told.
+type ApplyOptions struct {
+	// PlanFile is the path of the plan. Required.
+	PlanFile string
+	// Name is what the caller calls the plan, such as its id; [Abandoned] brings it back. It may be empty.
+	Name string
+	// Record is called when Terraform has ended, with what ApplyWith is about to return, and before the traces of the
+	// apply are removed: a Plumbline that dies at any moment has recorded the apply or leaves its traces. When Record
+	// fails they stay, too, and [Dir.Abandoned] returns the apply. It is not called when Terraform was never started.
+	// Nil means that nothing is to be recorded.
+	Record func(Applied, error) error
+}
+
 // Apply applies a plan file and waits until Terraform has ended, however long that takes. Applied is filled in as far as
 // possible also when there is an error.
 //
@@ -68,7 +81,12 @@ const (
 // Other errors: *LockedError, *StalePlanError and *MissingError, after which nothing was applied. [Applied.Started] tells
 // for every error whether anything may have been.
 func (d *Dir) Apply(ctx context.Context, planFile string) (Applied, error) {
-	before, err := PlanState(planFile)
+	return d.ApplyWith(ctx, ApplyOptions{PlanFile: planFile})
+}
+
+// ApplyWith is [Dir.Apply] with options.
+func (d *Dir) ApplyWith(ctx context.Context, o ApplyOptions) (Applied, error) {
+	before, err := PlanState(o.PlanFile)
 	if err != nil {
 		return Applied{}, err
 	}
@@ -97,10 +115,27 @@ func (d *Dir) Apply(ctx context.Context, planFile string) (Applied, error) {
 		return a, d.gaveUp(ctx, "apply", ctx.Err())
 	}
 
-	end, err := d.runApply(ctx, planFile)
+	record := applyRecord{Began: time.Now().UTC(), Plan: o.PlanFile, Name: o.Name}
+	end, err := d.runApply(ctx, &record)
 	if err != nil {
 		return a, err
 	}
+	err = d.outcome(ctx, end, &a)
+	if o.Record != nil {
+		if recordErr := o.Record(a, err); recordErr != nil {
+			record.Ended = true
+			if writeErr := d.writeApplyRecord(record); writeErr != nil {
+				d.log().Warn("the end of an apply not noted", "dir", d.opts.Dir, "error", writeErr)
+			}
+			return a, err
+		}
+	}
+	d.forgetApply()
+	return a, err
+}
+
+// outcome completes what is known after an apply has ended, and returns its error.
+func (d *Dir) outcome(ctx context.Context, end applyEnd, a *Applied) error {
 	a.Done, a.Begun = end.done, end.begun
 	// Terraform turns a plan down before the first change. The same words may also come from a Terraform that a
 	// provisioner has run; by then something was begun.
@@ -120,15 +155,15 @@ func (d *Dir) Apply(ctx context.Context, planFile string) (Applied, error) {
 
 	switch {
 	case end.err == nil && stateErr == nil:
-		return a, nil
+		return nil
 	case end.err == nil:
-		return a, fmt.Errorf("everything was applied, but the state could not be read afterwards: %w", stateErr)
+		return fmt.Errorf("everything was applied, but the state could not be read afterwards: %w", stateErr)
 	case end.stopped != nil:
-		return a, d.interruptedApply(end, a, stateErr)
+		return d.interruptedApply(end, *a, stateErr)
 	case refused != nil:
-		return a, refused
+		return refused
 	}
-	return a, fmt.Errorf("%w\n\n%s", d.ended("apply", end.err, end.stderr, end.stdout), d.account(end, a, stateErr))
+	return fmt.Errorf("%w\n\n%s", d.ended("apply", end.err, end.stderr, end.stdout), d.account(end, *a, stateErr))
 }
 
 // ErroredState returns the path of an errored.tfstate that lies in the root module now, "" when there is none. Until it
@@ -253,6 +288,9 @@ type applyRecord struct {
 	Start string    `json:"start"`
 	Began time.Time `json:"began"`
 	Plan  string    `json:"plan"`
+	Name  string    `json:"name,omitempty"`
+	// Ended is true when it was seen to end, and its caller could not record that.
+	Ended bool `json:"ended,omitempty"`
 }
 
 // applyEnd is how Terraform ended.
@@ -264,8 +302,8 @@ type applyEnd struct {
 	stdout, stderr string // the first of them
 }
 
-// runApply runs terraform apply. Its own error means that nothing was started.
-func (d *Dir) runApply(ctx context.Context, planFile string) (end applyEnd, err error) {
+// runApply runs terraform apply, and leaves its traces. Its own error means that nothing was started, and leaves none.
+func (d *Dir) runApply(ctx context.Context, record *applyRecord) (end applyEnd, err error) {
 	stdout, err := os.OpenFile(d.data(applyName, "stdout"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return end, fmt.Errorf("prepare apply: %w", err)
@@ -276,13 +314,25 @@ func (d *Dir) runApply(ctx context.Context, planFile string) (end applyEnd, err 
 		return end, fmt.Errorf("prepare apply: %w", err)
 	}
 	defer stderr.Close()
-	record := applyRecord{Began: time.Now().UTC(), Plan: planFile}
-	if err := d.writeApplyRecord(record); err != nil {
+	// Terraform inherits it locked: should Plumbline die before it can record which process that is, the lock tells
+	// that there is one. It is a new file each time: a daemon that an earlier apply left behind may hold the last one.
+	if err := os.Remove(d.data(applyName, aliveName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return end, fmt.Errorf("prepare apply: %w", err)
+	}
+	alive, err := os.OpenFile(d.data(applyName, aliveName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return end, fmt.Errorf("prepare apply: %w", err)
+	}
+	defer alive.Close()
+	if err := unix.Flock(int(alive.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil && !errors.Is(err, unix.ENOTSUP) && !errors.Is(err, unix.ENOLCK) {
+		return end, fmt.Errorf("prepare apply: lock %s: %w", alive.Name(), err)
+	}
+	if err := d.writeApplyRecord(*record); err != nil {
 		return end, fmt.Errorf("prepare apply: %w", err)
 	}
 	p := process{
-		path: d.opts.Binary.Path, args: []string{"apply", "-no-color", "-input=false", "-auto-approve", planFile},
-		dir: d.opts.Dir, env: d.environ(), stdout: stdout, stderr: stderr,
+		path: d.opts.Binary.Path, args: []string{"apply", "-no-color", "-input=false", "-auto-approve", record.Plan},
+		dir: d.opts.Dir, env: d.environ(), stdout: stdout, stderr: stderr, inherits: []*os.File{alive},
 	}
 	cmd, err := p.start(false)
 	if err != nil {
@@ -290,7 +340,7 @@ func (d *Dir) runApply(ctx context.Context, planFile string) (end applyEnd, err 
 		return end, d.ended("apply", err, "", "")
 	}
 	record.PID, record.Start = cmd.Process.Pid, processStart(cmd.Process.Pid)
-	if err := d.writeApplyRecord(record); err != nil {
+	if err := d.writeApplyRecord(*record); err != nil {
 		d.log().Warn("running apply not recorded", "dir", d.opts.Dir, "error", err)
 	}
 	ended := make(chan error, 1)
@@ -326,9 +376,11 @@ wait:
 	}
 	end.stdout, end.stderr = head(d.data(applyName, "stdout")), head(d.data(applyName, "stderr"))
 	end.done, end.begun = progress(d.data(applyName, "stdout"))
-	d.forgetApply()
 	return end, nil
 }
+
+// aliveName is the file whose lock Terraform holds as long as it runs.
+const aliveName = "alive"
 
 func (d *Dir) writeApplyRecord(r applyRecord) error {
 	data, err := json.Marshal(r)
@@ -353,6 +405,10 @@ type Abandoned struct {
 	Running bool
 	// PID is Terraform's process; zero when Plumbline died in the very moment in which it started it.
 	PID int
+	// Name is that of [ApplyOptions].
+	Name string
+	// Ended is true when Plumbline saw it end, and could not record how.
+	Ended bool
 	// Began is when it began.
 	Began time.Time
 	// PlanFile is the path of the plan, which may be gone by now.
@@ -366,6 +422,8 @@ type Abandoned struct {
 	ErroredState string
 	// Completed is true when Terraform said that the apply is complete.
 	Completed bool
+	// Refused is true when Terraform turned the plan down before the first change: the state was locked or had moved on.
+	Refused bool
 }
 
 // Abandoned returns the apply that an earlier Plumbline left running in this data directory, also after Terraform has
@@ -414,7 +472,12 @@ func (d *Dir) abandoned() (*Abandoned, error) {
 		return nil, fmt.Errorf("read record of an apply %q: %w", d.data(applyName, "record.json"), err)
 	}
 	stdout := d.data(applyName, "stdout")
-	a := &Abandoned{PID: r.PID, Began: r.Began, PlanFile: r.Plan, Running: r.PID != 0 && processStart(r.PID) == r.Start && r.Start != ""}
+	a := &Abandoned{PID: r.PID, Name: r.Name, Began: r.Began, PlanFile: r.Plan, Ended: r.Ended}
+	if r.PID != 0 {
+		a.Running = r.Start != "" && processStart(r.PID) == r.Start
+	} else {
+		a.Running = d.alive()
+	}
 	a.Done, a.Begun = progress(stdout)
 	if stderr := head(d.data(applyName, "stderr")); stderr != "" {
 		a.Errors = explain(stderr, "", d.secrets)
@@ -422,8 +485,19 @@ func (d *Dir) abandoned() (*Abandoned, error) {
 	if !a.Running {
 		a.ErroredState = d.ErroredState()
 		a.Completed = a.Errors == "" && completed(stdout)
+		a.Refused = len(a.Done)+len(a.Begun) == 0 && turnedDown(head(d.data(applyName, "stderr")), d.secrets) != nil
 	}
 	return a, nil
+}
+
+// alive reports whether a Terraform runs whose process was never recorded.
+func (d *Dir) alive() bool {
+	f, err := os.Open(d.data(applyName, aliveName))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
 // busy is an error while an abandoned apply runs.

@@ -412,6 +412,8 @@ type applyJob struct {
 	Dir, DataDir, Plan string
 	Binary             terraform.Binary
 	Environ            []string
+	// DieRecording has it killed as soon as Terraform has ended.
+	DieRecording bool
 }
 
 func applyRole() error {
@@ -425,14 +427,105 @@ func applyRole() error {
 	}
 	ctx, cancel := contextWithLimit()
 	defer cancel()
-	_, err = d.Apply(ctx, j.Plan)
+	_, err = d.ApplyWith(ctx, terraform.ApplyOptions{PlanFile: j.Plan, Name: "the plan", Record: func(terraform.Applied, error) error {
+		if j.DieRecording {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}
+		return nil
+	}})
 	return err
+}
+
+// TestDeathBeforeAnApplyIsRecorded kills plumbline when Terraform has ended, and before it could record that.
+func TestDeathBeforeAnApplyIsRecorded(t *testing.T) {
+	t.Parallel()
+	o := options(t, module(t, "main.tf", "resource \"terraform_data\" \"it\" {}\n"))
+	d, file := ready(t, o)
+	_ = applying(t, applyJob{Dir: o.Dir, DataDir: o.DataDir, Plan: file, Binary: o.Binary, Environ: o.Environ, DieRecording: true}).Wait()
+	left := abandoned(t, d)
+	if !left.Completed || left.Ended || left.Name != "the plan" || strings.Join(left.Done, " ") != "terraform_data.it" {
+		t.Errorf("got %+v, want the plan completed", left)
+	}
+}
+
+// TestApplyThatCannotBeRecorded keeps the traces of an apply whose caller fails to record it.
+func TestApplyThatCannotBeRecorded(t *testing.T) {
+	t.Parallel()
+	d, file := ready(t, options(t, module(t, "main.tf", "resource \"terraform_data\" \"it\" {}\n")))
+	var told terraform.Applied
+	record := func(a terraform.Applied, err error) error {
+		told = a
+		if left, abandonedErr := d.Abandoned(); left != nil || abandonedErr != nil || err != nil {
+			t.Errorf("while it is recorded: got %+v, %v, want nothing abandoned", left, errors.Join(err, abandonedErr))
+		}
+		return errors.New("the disk is full")
+	}
+	a, err := d.ApplyWith(t.Context(), terraform.ApplyOptions{PlanFile: file, Name: "mine", Record: record})
+	if err != nil || a.After != told.After || told.After.Serial == 0 {
+		t.Fatalf("got %+v, %v, and told %+v, want a success", a, err, told)
+	}
+	if left := abandoned(t, d); !left.Completed || !left.Ended || left.Name != "mine" {
+		t.Errorf("got %+v, want mine completed and not recorded", left)
+	}
+	// The same plan is stale now. That Terraform turned it down shows in the traces.
+	refused := func(terraform.Applied, error) error { return errors.New("the disk is full") }
+	var stale *terraform.StalePlanError
+	if _, err := d.ApplyWith(t.Context(), terraform.ApplyOptions{PlanFile: file, Record: refused}); !errors.As(err, &stale) {
+		t.Fatalf("got %v, want a StalePlanError", err)
+	}
+	if left := abandoned(t, d); left.Completed || !left.Refused {
+		t.Errorf("got %+v, want a refused plan", left)
+	}
+}
+
+// TestDeathWhileTerraformStarts has plumbline die before it could note which process Terraform is.
+func TestDeathWhileTerraformStarts(t *testing.T) {
+	t.Parallel()
+	started := filepath.Join(t.TempDir(), "started")
+	o := options(t, module(t, "main.tf", slowly(started, 2)))
+	d, file := ready(t, o)
+	applyAndDie(t, o, file, started, func() {})
+	name := filepath.Join(o.DataDir, "plumbline-apply", "record.json")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var record map[string]any
+	if err := json.Unmarshal(data, &record); err != nil {
+		t.Fatal(err)
+	}
+	record["pid"], record["start"] = 0, ""
+	if data, err = json.Marshal(record); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var busy *terraform.BusyError
+	if _, err := d.Apply(t.Context(), file); !errors.As(err, &busy) || busy.PID != 0 {
+		t.Errorf("apply while it runs: got %v, want a BusyError", err)
+	}
+	if left := abandoned(t, d); !left.Completed {
+		t.Errorf("got %+v, want that it completed", left)
+	}
 }
 
 // applyAndDie applies a plan in a process of its own, which is killed when the file started has come up, after alive.
 func applyAndDie(t testing.TB, o terraform.Options, file, started string, alive func()) {
 	t.Helper()
-	in, err := json.Marshal(applyJob{Dir: o.Dir, DataDir: o.DataDir, Plan: file, Binary: o.Binary, Environ: o.Environ})
+	plumbline := applying(t, applyJob{Dir: o.Dir, DataDir: o.DataDir, Plan: file, Binary: o.Binary, Environ: o.Environ})
+	waitFor(t, started)
+	alive()
+	if err := plumbline.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = plumbline.Wait()
+}
+
+// applying starts a process that applies.
+func applying(t testing.TB, j applyJob) *exec.Cmd {
+	t.Helper()
+	in, err := json.Marshal(j)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -446,12 +539,7 @@ func applyAndDie(t testing.TB, o terraform.Options, file, started string, alive 
 	if err := plumbline.Start(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, started)
-	alive()
-	if err := plumbline.Process.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	_ = plumbline.Wait()
+	return plumbline
 }
 
 // abandoned waits until Terraform has ended.

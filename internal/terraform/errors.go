@@ -67,13 +67,16 @@ func (e *StalePlanError) Error() string { return e.Text }
 // BusyError says that an apply of this workspace still runs whose Plumbline is gone. Terraform was left to finish its
 // work; nothing else may touch the workspace until it has.
 type BusyError struct {
-	// PID is Terraform's process.
+	// PID is Terraform's process; zero when that is not known.
 	PID int
 	// Began is when that apply began.
 	Began string
 }
 
 func (e *BusyError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("an apply that began at %s still runs, although the plumbline that started it is gone; wait for it to end", e.Began)
+	}
 	return fmt.Sprintf("an apply that began at %s still runs as process %d, although the plumbline that started it is gone; "+
 		"wait for it to end (to make it stop early, send it one interrupt: kill -INT %d)", e.Began, e.PID, e.PID)
 }

@@ -31,6 +31,8 @@ type process struct {
 	dir            string
 	env            []string
 	stdout, stderr io.Writer
+	// inherits are files that stay open in the process, from the descriptor 3 on.
+	inherits []*os.File
 	// grace is how long it may run on after its context was cancelled.
 	grace time.Duration
 }
@@ -79,6 +81,7 @@ func (p *process) start(diesWithParent bool) (*exec.Cmd, error) {
 		if cmd.Env == nil {
 			cmd.Env = []string{} // os/exec would hand on the whole of ours.
 		}
+		cmd.ExtraFiles = p.inherits
 		cmd.WaitDelay = pipePatience
 		cmd.SysProcAttr = ownGroup(diesWithParent)
 		err := cmd.Start()
