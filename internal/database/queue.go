@@ -1,6 +1,7 @@
 package database
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,8 @@ type QueueOptions struct {
 	// Attempts is how often a job is tried unless its arguments say otherwise. Default 1; River's own is 25. A job that
 	// applies must have 1; one that only looks at a row may have more.
 	Attempts int
+	// Keep is how long jobs that have ended are kept. Default an hour; River's own is a day, and a week after a failure.
+	Keep time.Duration
 	// Periodic jobs are inserted by one of all processes, their leader.
 	Periodic []*river.PeriodicJob
 	// Log gets what River has to say; nil drops it.
@@ -45,8 +48,8 @@ type QueueOptions struct {
 // The leader inserts periodic jobs, moves those whose time has come, and cleans up. When it stops, another process takes
 // over within about 6 s; when it is killed, within about 20 s.
 func (db *DB) Queue(o QueueOptions) (*river.Client[*sql.Tx], error) {
-	if o.Poll < 0 || o.Timeout < 0 || o.Attempts < 0 {
-		return nil, fmt.Errorf("build the job queue: Poll %s, Timeout %s and Attempts %d must not be negative", o.Poll, o.Timeout, o.Attempts)
+	if o.Poll < 0 || o.Timeout < 0 || o.Attempts < 0 || o.Keep < 0 {
+		return nil, fmt.Errorf("build the job queue: Poll %s, Timeout %s, Attempts %d and Keep %s must not be negative", o.Poll, o.Timeout, o.Attempts, o.Keep)
 	}
 	if o.Poll == 0 {
 		o.Poll = 50 * time.Millisecond
@@ -56,6 +59,9 @@ func (db *DB) Queue(o QueueOptions) (*river.Client[*sql.Tx], error) {
 	}
 	if o.Attempts == 0 {
 		o.Attempts = 1
+	}
+	if o.Keep == 0 {
+		o.Keep = time.Hour
 	}
 	if o.Log == nil {
 		o.Log = silent()
@@ -68,6 +74,10 @@ func (db *DB) Queue(o QueueOptions) (*river.Client[*sql.Tx], error) {
 		// worker gets a while to heed it.
 		RescueStuckJobsAfter: o.Timeout + 5*time.Minute,
 		MaxAttempts:          o.Attempts,
+
+		CompletedJobRetentionPeriod: o.Keep,
+		CancelledJobRetentionPeriod: o.Keep,
+		DiscardedJobRetentionPeriod: o.Keep,
 		PeriodicJobs:         o.Periodic,
 		Logger:               o.Log,
 		PollOnly:             true, // database/sql has no LISTEN
@@ -84,6 +94,25 @@ func (db *DB) Queue(o QueueOptions) (*river.Client[*sql.Tx], error) {
 		return nil, fmt.Errorf("build the job queue: %w", err)
 	}
 	return client, nil
+}
+
+// Waiting returns how many jobs wait in each queue for a worker; queues without any are left out.
+func (db *DB) Waiting(ctx context.Context, tx *sql.Tx) (map[string]int, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT queue, COUNT(*) FROM river_job WHERE state = 'available' GROUP BY queue")
+	if err != nil {
+		return nil, fmt.Errorf("count the jobs that wait: %w", err)
+	}
+	defer rows.Close()
+	waiting := map[string]int{}
+	for rows.Next() {
+		var queue string
+		var n int
+		if err := rows.Scan(&queue, &n); err != nil {
+			return nil, fmt.Errorf("count the jobs that wait: %w", err)
+		}
+		waiting[queue] = n
+	}
+	return waiting, rows.Err()
 }
 
 func (db *DB) river() riverdriver.Driver[*sql.Tx] {

@@ -18,7 +18,11 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
+	"path/filepath"
+	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,18 +68,46 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Engine is the server's inside. Make it with New; it does nothing before Run.
+// Engine is the server's inside. Make it with New; until Run it only takes events in.
 type Engine struct {
 	Options
 	store   *store
 	process string // id of this start: what owner columns hold
 	queue   *river.Client[*sql.Tx]
 	log     *slog.Logger
+	rhythm  rhythm
 
+	// hard ends once nothing is waited for any more.
+	hard    context.Context
+	endHard context.CancelFunc
 	// stopping is closed when the engine stops: nothing new is begun.
 	stopping chan struct{}
-	mu       sync.Mutex
-	busy     map[string]*working // runs that this process works on, by id
+
+	mu      sync.Mutex
+	state   state
+	busy    map[string]*working  // what this process works on, by kind and id
+	idle    *sync.Cond           // of mu: something is no longer busy
+	rested  map[string]time.Time // when work on a run that is not over was last left
+	beating error                // why the heart does not beat; nil when it does
+}
+
+type state int
+
+const (
+	made state = iota
+	running
+	ending
+	ended
+)
+
+// rhythm is how often things are looked at.
+type rhythm struct {
+	beat   time.Duration // between two beats of the heart
+	missed int           // beats after which a silent process counts as dead
+	sweep  time.Duration // between two sweeps
+	rest   time.Duration // before a run that was left as it was is tried again
+	soft   time.Duration // what work other than runs gets to end in when the engine stops
+	last   time.Duration // what the results of interrupted applies get to reach a database that is gone
 }
 
 // Why the context of a run, or of other work, is cancelled: ask context.Cause.
@@ -87,10 +119,62 @@ var (
 	// errPreempted: an apply needs the workspace's directory.
 	errPreempted = errors.New("an apply of the workspace goes first")
 	// errFenced: other processes took this one for dead and have its work.
-	errFenced = errors.New("other processes took this one for dead")
+	errFenced = errors.New("other processes took this one for dead and have taken over its work")
 )
 
-// Forge finds a forge by its name.
+// New makes an engine.
+func New(o Options) (*Engine, error) {
+	switch {
+	case o.DB == nil, o.Audit == nil, o.Plans == nil, o.Installer == nil:
+		return nil, errors.New("make the engine: DB, Audit, Plans and Installer are required")
+	case !filepath.IsAbs(o.DataDir):
+		return nil, fmt.Errorf("make the engine: the data directory %q must be absolute", o.DataDir)
+	case len(o.Forges) == 0:
+		return nil, errors.New("make the engine: there is no forge to serve")
+	}
+	names := map[string]bool{}
+	for _, f := range o.Forges {
+		if f.Name == "" || strings.Contains(f.Name, "/") || names[f.Name] || f.Client == nil {
+			return nil, fmt.Errorf("make the engine: the forge %q needs a client and a name of its own without a slash", f.Name)
+		}
+		names[f.Name] = true
+	}
+	if o.Parallel <= 0 {
+		o.Parallel = runtime.GOMAXPROCS(0)
+	}
+	if o.StatusLimit <= 0 {
+		o.StatusLimit = 20
+	}
+	if o.Grace <= 0 {
+		o.Grace = 10 * time.Minute
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	id, err := newID()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		Options: o, store: &store{now: o.Now}, process: id, log: o.Log.With("component", "engine"),
+		rhythm:   rhythm{beat: 5 * time.Second, missed: 12, sweep: time.Second, rest: 5 * time.Second, soft: 10 * time.Second, last: 30 * time.Second},
+		stopping: make(chan struct{}), busy: map[string]*working{}, rested: map[string]time.Time{},
+	}
+	if o.Shared {
+		e.rhythm.sweep = 2 * time.Second
+	}
+	e.idle = sync.NewCond(&e.mu)
+	e.hard, e.endHard = context.WithCancel(context.Background())
+	if e.queue, err = e.newQueue(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// forge finds a forge by its name.
 func (e *Engine) forge(name string) (ForgeOptions, bool) {
 	for _, f := range e.Forges {
 		if f.Name == name {
@@ -100,8 +184,139 @@ func (e *Engine) forge(name string) (ForgeOptions, bool) {
 	return ForgeOptions{}, false
 }
 
-// persist is DB.Tx for the result of work that cannot be done again: it waits out a database that is gone, locked or
-// full, until the engine is told to hurry.
-func (e *Engine) persist(ctx context.Context, fn func(tx *sql.Tx) error) error {
-	return e.DB.Tx(ctx, fn)
+// Run works until ctx ends. Then it takes no more work and interrupts plans, which the next start begins again; applies
+// go on until they are done, or Grace is over, or Hurry is closed, and are then asked to stop. An engine runs once.
+//
+// It returns nil after an orderly stop. It is refused in a data directory where another engine runs.
+func (e *Engine) Run(ctx context.Context) error {
+	e.mu.Lock()
+	if e.state != made {
+		e.mu.Unlock()
+		return errors.New("run the engine: it has run already")
+	}
+	e.state = running
+	e.mu.Unlock()
+	defer e.endHard()
+	defer e.setState(ended)
+
+	site, release, err := takeSite(e.DataDir)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := e.enter(ctx, site); err != nil {
+		return err
+	}
+	if err := e.queue.Start(context.WithoutCancel(ctx)); err != nil {
+		return errors.Join(fmt.Errorf("start the job queue: %w", err), e.leave(ctx))
+	}
+	e.log.Info("engine started", "process", e.process, "parallel", e.Parallel, "database", e.DB.String())
+
+	// The heart beats until the last apply has ended; sweeps end with ctx.
+	alive, still := context.WithCancel(context.WithoutCancel(ctx))
+	sweeping, fence := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { e.beat(alive, fence) })
+	wg.Go(func() { e.sweepUntil(sweeping) })
+	<-sweeping.Done()
+
+	e.stop(context.Cause(sweeping))
+	still()
+	wg.Wait()
+	err = e.leave(ctx)
+	if cause := context.Cause(sweeping); errors.Is(cause, errFenced) {
+		return errors.Join(cause, err)
+	}
+	e.log.Info("engine stopped", "process", e.process)
+	return err
+}
+
+// stop ends all work, in the order that Run promises, and the job queue.
+func (e *Engine) stop(why error) {
+	e.setState(ending)
+	close(e.stopping)
+	e.log.Info("engine stops", "cause", why, "busy", e.count(nil))
+	stopped := make(chan error, 1)
+	go func() { stopped <- e.queue.Stop(e.hard) }()
+
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for len(e.busy) > 0 {
+			e.idle.Wait()
+		}
+	}()
+	soft, grace := time.NewTimer(e.rhythm.soft), time.NewTimer(e.Grace)
+	defer soft.Stop()
+	defer grace.Stop()
+	e.cancelAll(errStopping, func(w *working) bool { return w.what == hintRun && !w.applies() })
+	hurry := e.Hurry
+	for waiting := true; waiting; {
+		select {
+		case <-over:
+			waiting = false
+		case <-soft.C:
+			e.cancelAll(errStopping, func(w *working) bool { return !w.applies() })
+		case <-grace.C:
+			e.interrupt("the grace is over")
+		case <-hurry:
+			hurry = nil
+			e.interrupt("asked to hurry")
+		}
+	}
+	// Nothing is busy, so River has no more than its own books to close.
+	last := time.AfterFunc(e.rhythm.last, e.endHard)
+	defer last.Stop()
+	if err := <-stopped; err != nil {
+		e.log.Warn("the job queue did not stop in order", "error", err)
+		ctx, cancel := context.WithTimeout(context.Background(), e.rhythm.soft)
+		defer cancel()
+		_ = e.queue.StopAndCancel(ctx) // the rows are the truth
+	}
+}
+
+// interrupt asks all work to stop, applies too.
+func (e *Engine) interrupt(why string) {
+	e.log.Warn("interrupting what still runs", "cause", why, "busy", e.count(nil))
+	e.cancelAll(errStopping, func(*working) bool { return true })
+	// Results of what is interrupted now may still be on their way to a database that is gone.
+	time.AfterFunc(e.rhythm.last, e.giveUp)
+}
+
+// giveUp ends what waits for the database. It does nothing while the database answers.
+func (e *Engine) giveUp() {
+	ctx, cancel := context.WithTimeout(context.Background(), e.rhythm.soft)
+	defer cancel()
+	if e.DB.Ping(ctx) != nil {
+		e.endHard()
+		return
+	}
+	time.AfterFunc(e.rhythm.last, e.giveUp)
+}
+
+func (e *Engine) setState(s state) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.state = s
+}
+
+// Ready returns nil if events are accepted and worked; else why not, one reason or more.
+func (e *Engine) Ready(ctx context.Context) error {
+	e.mu.Lock()
+	state, beating := e.state, e.beating
+	e.mu.Unlock()
+	err := e.DB.Ping(ctx)
+	switch state {
+	case made:
+		err = errors.Join(errors.New("the engine has not started"), err)
+	case running:
+		if err == nil {
+			err = beating
+		}
+	default:
+		err = errors.Join(errStopping, err)
+	}
+	return err
 }

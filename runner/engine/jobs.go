@@ -5,9 +5,12 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/riverqueue/river"
+
+	"github.com/plumbline-dev/plumbline/internal/database"
 )
 
 // hintKind says what a job points to.
@@ -16,9 +19,13 @@ type hintKind string
 const (
 	hintEvent  hintKind = "event"
 	hintRun    hintKind = "run"
+	hintFinish hintKind = "finish"
 	hintReport hintKind = "report"
 	hintPoll   hintKind = "poll"
 )
+
+// queues are where hints wait, so that many of one kind do not keep the others waiting.
+var queues = map[hintKind]string{hintEvent: "events", hintRun: "runs", hintFinish: "finishes", hintReport: "reports", hintPoll: "polls"}
 
 // job is a hint that a row waits. It may come twice, late or never; whoever works it claims the row first. A hint of a
 // run says no more than that there is one: the worker takes the run whose turn it is.
@@ -32,9 +39,15 @@ func (job) Kind() string { return "hint" }
 
 func eventJob(key string) job   { return job{hintEvent, key} }
 func runJob(r Run) job          { return job{hintRun, r.ID} }
-func pollJob(repo RepoID) job   { return job{hintPoll, string(repo)} }
+func finishJob(op string) job   { return job{hintFinish, op} }
 func reportJob(who Subject) job { return job{hintReport, who.id()} }
-func (s Subject) id() string    { text, _ := json.Marshal(s); return string(text) }
+func pollJob(repo RepoID) job   { return job{hintPoll, string(repo)} }
+
+func (s Subject) id() string {
+	text, _ := json.Marshal(s) // of strings and a number, which cannot fail
+	return string(text)
+}
+
 func (j job) subject() (Subject, error) {
 	var s Subject
 	if err := json.Unmarshal([]byte(j.ID), &s); err != nil {
@@ -43,42 +56,78 @@ func (j job) subject() (Subject, error) {
 	return s, nil
 }
 
-// queues are where hints wait, so that many of one kind do not keep the others waiting.
-var queues = map[hintKind]string{hintEvent: "events", hintRun: "runs", hintReport: "reports", hintPoll: "polls"}
+// workersOf is how many hints of each kind are worked at once.
+func (e *Engine) workersOf() map[hintKind]int {
+	return map[hintKind]int{hintEvent: 4, hintRun: e.Parallel, hintFinish: 1, hintReport: 4, hintPoll: 2}
+}
+
+// newQueue builds the client that makes hints and, once started, works them.
+func (e *Engine) newQueue() (*river.Client[*sql.Tx], error) {
+	workers := river.NewWorkers()
+	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[job]) error {
+		e.work(ctx, j.Args)
+		return nil // rows know what is to be tried again
+	}))
+	at := map[string]int{}
+	for kind, n := range e.workersOf() {
+		at[queues[kind]] = n
+	}
+	return e.DB.Queue(database.QueueOptions{Workers: workers, Queues: at, Log: slog.New(quiet{e.log.Handler()})})
+}
 
 // hint makes jobs in a transaction, beside the rows that they point to.
 func (e *Engine) hint(ctx context.Context, tx *sql.Tx, jobs ...job) error {
+	var many []river.InsertManyParams
+	runs := 0
 	for _, j := range jobs {
-		if _, err := e.queue.InsertTx(ctx, tx, j, &river.InsertOpts{Queue: queues[j.What]}); err != nil {
-			return fmt.Errorf("make a job for the %s %s: %w", j.What, j.ID, err)
+		if j.What == hintRun {
+			// Each worker goes on while there are runs, so more hints than workers would only be thrown away.
+			if runs++; runs > e.Parallel {
+				continue
+			}
+		}
+		many = append(many, river.InsertManyParams{Args: j, InsertOpts: &river.InsertOpts{Queue: queues[j.What]}})
+	}
+	for some := range slices.Chunk(many, 100) {
+		if _, err := e.queue.InsertManyTx(ctx, tx, some); err != nil {
+			return fmt.Errorf("make %d jobs: %w", len(some), err)
 		}
 	}
 	return nil
 }
 
 // settle does what follows from a run that ended, or an operation that was added or superseded: see store.settle. It makes
-// the jobs of what is ready now, and asks for reports, at once of operations that are done. It returns what is done, for
-// whoever finishes operations.
-func (e *Engine) settle(ctx context.Context, tx *sql.Tx, operation string) (done []string, err error) {
+// the jobs of what is ready now, asks for reports, at once of operations that have ended, and has those finished.
+func (e *Engine) settle(ctx context.Context, tx *sql.Tx, operation string) error {
 	s, err := e.store.settle(ctx, tx, operation)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	return e.follow(ctx, tx, s)
+}
+
+func (e *Engine) follow(ctx context.Context, tx *sql.Tx, s settled) error {
+	var jobs []job
 	for _, r := range s.Queued {
-		if err := e.hint(ctx, tx, runJob(r)); err != nil {
-			return nil, err
-		}
+		jobs = append(jobs, runJob(r))
+	}
+	for _, id := range s.Operations {
+		jobs = append(jobs, finishJob(id))
 	}
 	for _, id := range s.Touched {
 		o, ok, err := e.store.operation(ctx, tx, id)
-		if err != nil || !ok {
-			return nil, err
+		if err != nil {
+			return err
 		}
-		if err := e.wantReport(ctx, tx, o.subject(), slices.Contains(s.Operations, id)); err != nil {
-			return nil, err
+		if !ok {
+			continue
 		}
+		if err := e.store.wantReport(ctx, tx, o.subject(), slices.Contains(s.Operations, id)); err != nil {
+			return err
+		}
+		jobs = append(jobs, reportJob(o.subject()))
 	}
-	return s.Operations, nil
+	return e.hint(ctx, tx, jobs...)
 }
 
 // wantReport asks for a report and makes the job for it.
@@ -89,20 +138,22 @@ func (e *Engine) wantReport(ctx context.Context, tx *sql.Tx, who Subject, urgent
 	return e.hint(ctx, tx, reportJob(who))
 }
 
-// working is a run, event or report that this process works on.
-type working struct {
-	run    Run
-	cancel context.CancelCauseFunc
+// quiet takes what the job queue logs for details: when its database is gone, whoever needs it says so.
+type quiet struct{ slog.Handler }
+
+// Enabled reports whether details are logged.
+func (q quiet) Enabled(ctx context.Context, _ slog.Level) bool {
+	return q.Handler.Enabled(ctx, slog.LevelDebug)
 }
 
-// cancel tells workers of this process that work on one of these runs to stop, and why. Call it after the transaction
-// that asked for it. Runs of other processes notice by themselves: see supersede.
-func (e *Engine) cancel(cause error, runs ...string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, id := range runs {
-		if w := e.busy[id]; w != nil {
-			w.cancel(cause)
-		}
-	}
+// Handle logs a record as a detail.
+func (q quiet) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = slog.LevelDebug
+	return q.Handler.Handle(ctx, r)
 }
+
+// WithAttrs returns a handler that is as quiet.
+func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(attrs)} }
+
+// WithGroup returns a handler that is as quiet.
+func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }

@@ -26,8 +26,8 @@ func scanOperation(row scanner) (Operation, error) {
 }
 
 // addOperation keeps an operation and its runs. It sets their ids, the operation's Seq and CreatedAt, and Status where it
-// is empty: an operation is running, a run waits; one without runs is done at once. Runs that are given with a status are
-// kept so: held ones for example. Call readyRuns afterwards.
+// is empty: an operation is running, a run waits. Runs that are given with a status are kept so: held ones for example.
+// Call Engine.settle afterwards: it queues what is ready, and ends an operation of which nothing is to be done.
 func (s *store) addOperation(ctx context.Context, tx *sql.Tx, o Operation, runs []Run) (Operation, []Run, error) {
 	known, err := s.hold(ctx, tx, o.Repository)
 	if err != nil {
@@ -46,9 +46,6 @@ func (s *store) addOperation(ctx context.Context, tx *sql.Tx, o Operation, runs 
 	o.Seq, o.CreatedAt = last+1, s.now().UTC().Truncate(time.Millisecond)
 	if o.Status == "" {
 		o.Status = OperationRunning
-		if len(runs) == 0 {
-			o.Status = OperationDone
-		}
 	}
 	if o.Status != OperationRunning && o.EndedAt.IsZero() {
 		o.EndedAt = o.CreatedAt
@@ -61,8 +58,8 @@ func (s *store) addOperation(ctx context.Context, tx *sql.Tx, o Operation, runs 
 	if err != nil {
 		return Operation{}, nil, err
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO operation (`+operationColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
+	_, err = tx.ExecContext(ctx, `INSERT INTO operation (`+operationColumns+`, finished_at, owner, attempts, next_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, 0, '', 0, 0)`,
 		o.ID, o.Seq, string(o.Repository), o.Change, string(o.Kind), string(o.Cause), o.Actor, o.Branch, o.BaseCommit, o.HeadCommit,
 		o.Commit, accept, notes, o.ReplyTo, string(o.Status), millis(o.EventAt), millis(o.CreatedAt), millis(o.EndedAt), millis(o.ToldAt))
 	if err != nil {
@@ -148,6 +145,50 @@ func (s *store) supersede(ctx context.Context, tx *sql.Tx, repo RepoID, change i
 		}
 	}
 	return cancelled, superseded, nil
+}
+
+// claimFinish takes an operation of which all runs have ended, and which was not finished yet.
+func (s *store) claimFinish(ctx context.Context, tx *sql.Tx, id, owner string) (bool, error) {
+	ok, err := s.change1(ctx, tx, `UPDATE operation SET owner = $1, attempts = attempts + 1
+		WHERE id = $2 AND finished_at = 0 AND owner = '' AND status <> 'running' AND (next_at <= $3 OR next_at > $4)
+		AND NOT EXISTS (SELECT 1 FROM run WHERE run.operation = operation.id AND run.status IN ('waiting', 'queued', 'running'))`,
+		owner, id, millis(s.now()), s.beyond(longestRetry))
+	if err != nil {
+		return false, fmt.Errorf("claim the end of the operation %s: %w", id, err)
+	}
+	return ok, nil
+}
+
+// endFinish notes that what follows from an operation's end was done.
+func (s *store) endFinish(ctx context.Context, tx *sql.Tx, id, owner string) error {
+	return s.leaveFinish(ctx, tx, id, owner, "finished_at = $3", millis(s.now()))
+}
+
+// retryFinish gives the end of an operation back, to be tried again at a time.
+func (s *store) retryFinish(ctx context.Context, tx *sql.Tx, id, owner string, at time.Time) error {
+	return s.leaveFinish(ctx, tx, id, owner, "next_at = $3", millis(at))
+}
+
+func (s *store) leaveFinish(ctx context.Context, tx *sql.Tx, id, owner, set string, value int64) error {
+	ok, err := s.change1(ctx, tx, "UPDATE operation SET owner = '', "+set+" WHERE id = $1 AND owner = $2", id, owner, value)
+	if err == nil && !ok {
+		err = errTaken
+	}
+	if err != nil {
+		return fmt.Errorf("end the finish of the operation %s: %w", id, err)
+	}
+	return nil
+}
+
+// dueFinishes reads the operations that have ended and wait to be finished, oldest first.
+func (s *store) dueFinishes(ctx context.Context, tx *sql.Tx, limit int) ([]string, error) {
+	ids, err := list(ctx, tx, scanText, `SELECT id FROM operation WHERE finished_at = 0 AND owner = '' AND status <> 'running' AND (next_at <= $1 OR next_at > $2)
+		AND NOT EXISTS (SELECT 1 FROM run WHERE run.operation = operation.id AND run.status IN ('waiting', 'queued', 'running')) ORDER BY id LIMIT $3`,
+		millis(s.now()), s.beyond(longestRetry), limit)
+	if err != nil {
+		return nil, fmt.Errorf("look for operations that wait to be finished: %w", err)
+	}
+	return ids, nil
 }
 
 func scanNumber(row scanner) (int64, error) {

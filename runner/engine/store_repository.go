@@ -76,6 +76,22 @@ func (s *store) claimPoll(ctx context.Context, tx *sql.Tx, id RepoID, owner stri
 	return s.repository(ctx, tx, id)
 }
 
+// duePolls reads the repositories of the given forges whose polls wait for nobody but a worker.
+func (s *store) duePolls(ctx context.Context, tx *sql.Tx, forges []string, limit int) ([]RepoID, error) {
+	var due []RepoID
+	for _, name := range forges {
+		ids, err := list(ctx, tx, scanText, `SELECT id FROM repository WHERE forge = $1 AND poll_owner = '' AND archived = 0
+			AND (poll_at <= $2 OR poll_at > $3) ORDER BY poll_at, id LIMIT $4`, name, millis(s.now()), s.beyond(longestPoll), limit)
+		if err != nil {
+			return nil, fmt.Errorf("look for repositories to poll: %w", err)
+		}
+		for _, id := range ids {
+			due = append(due, RepoID(id))
+		}
+	}
+	return due[:min(len(due), limit)], nil
+}
+
 // endPoll writes how far a poll has seen (ChangesSince, CommentsSince, PolledAt, PollFailures, Problem), when the next
 // one is due (PollAt), and gives the repository back.
 func (s *store) endPoll(ctx context.Context, tx *sql.Tx, r Repository, owner string) error {

@@ -262,13 +262,13 @@ func (s *store) blockedApplies(ctx context.Context, tx *sql.Tx, repo RepoID, exc
 type settled struct {
 	Queued     []Run    // are ready now: make jobs for them
 	Skipped    []Run    // never will be
-	Operations []string // have no run left that has not ended, and are done now: finish and report them
+	Operations []string // of which no run is left that has not ended: finish and report them
 	Touched    []string // operations with a run in Queued, Skipped or the ended one: report them
 }
 
 // settle does what follows in the rows from a run of an operation that ended, or from an operation that was just added or
 // superseded: readyRuns of it and, unless it only planned, of those that waited for it; operations of which nothing is
-// left are done.
+// left are done, unless they were superseded before.
 func (s *store) settle(ctx context.Context, tx *sql.Tx, operation string) (settled, error) {
 	var all settled
 	o, ok, err := s.operation(ctx, tx, operation)
@@ -305,13 +305,10 @@ func (s *store) settle(ctx context.Context, tx *sql.Tx, operation string) (settl
 		if left > 0 {
 			continue
 		}
-		done, err := s.endOperation(ctx, tx, id, OperationDone)
-		if err != nil {
+		if _, err := s.endOperation(ctx, tx, id, OperationDone); err != nil {
 			return settled{}, err
 		}
-		if done {
-			all.Operations = append(all.Operations, id)
-		}
+		all.Operations = append(all.Operations, id)
 	}
 	return all, nil
 }

@@ -100,10 +100,15 @@ CREATE TABLE operation (
   created_at BIGINT NOT NULL,
   ended_at BIGINT NOT NULL,
   told_at BIGINT NOT NULL,       -- its last report was posted
+  finished_at BIGINT NOT NULL,   -- what follows from its end was done: see Engine.finish
+  owner TEXT NOT NULL,           -- who does that
+  attempts BIGINT NOT NULL,
+  next_at BIGINT NOT NULL,       -- not before
   UNIQUE (repository, seq)
 );
 CREATE INDEX operation_change ON operation (repository, change_number, seq);
 CREATE INDEX operation_running ON operation (repository, seq) WHERE status = 'running';
+CREATE INDEX operation_unfinished ON operation (repository, seq) WHERE finished_at = 0;
 
 -- One workspace in an operation.
 CREATE TABLE run (

@@ -1,0 +1,270 @@
+package engine
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// sweepUntil looks, again and again until ctx ends, for rows that wait and that no job points to: because their time has
+// come, because their process died, or because a job was lost.
+func (e *Engine) sweepUntil(ctx context.Context) {
+	failing := false
+	for n := 0; ; n++ {
+		err := e.sweep(ctx, n)
+		if ctx.Err() != nil {
+			return
+		}
+		// That the database is gone is said by the heart.
+		if err != nil && !failing && !passes(err) {
+			e.log.Error("looking for rows that wait failed", "error", err)
+		}
+		failing = err != nil
+		pause := e.rhythm.sweep
+		timer := time.NewTimer(pause*3/4 + rand.N(pause/2)) // processes do not sweep in step
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// Every so many sweeps, what is rarely needed is looked at too.
+const (
+	sweepsToSettle = 5
+	sweepsToTrim   = 600
+)
+
+func (e *Engine) sweep(ctx context.Context, n int) error {
+	var errs []error
+	errs = append(errs, e.sweepOrphans(ctx), e.sweepCancelled(ctx))
+	if n%sweepsToSettle == 0 {
+		errs = append(errs, e.sweepOperations(ctx))
+	}
+	errs = append(errs, e.sweepHints(ctx))
+	if n%sweepsToTrim == sweepsToTrim-1 {
+		errs = append(errs, e.trim(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// sweepHints makes jobs for rows whose time has come. A queue that has enough jobs gets none: they are worked first.
+func (e *Engine) sweepHints(ctx context.Context) error {
+	var jobs []job
+	err := e.DB.Read(ctx, func(tx *sql.Tx) error {
+		jobs = nil
+		waiting, err := e.DB.Waiting(ctx, tx)
+		if err != nil {
+			return err
+		}
+		workers := e.workersOf()
+		room := func(kind hintKind) int { return max(2*workers[kind]-waiting[queues[kind]], 0) }
+
+		if limit := room(hintEvent); limit > 0 {
+			keys, err := e.store.dueEvents(ctx, tx, limit)
+			if err != nil {
+				return err
+			}
+			for _, key := range keys {
+				jobs = append(jobs, eventJob(key))
+			}
+		}
+		if limit := min(room(hintRun), e.Parallel); limit > 0 {
+			turns, err := e.store.turns(ctx, tx, limit)
+			if err != nil {
+				return err
+			}
+			for _, t := range turns {
+				jobs = append(jobs, runJob(Run{ID: t.id}))
+			}
+		}
+		if limit := room(hintFinish); limit > 0 {
+			ids, err := e.store.dueFinishes(ctx, tx, limit)
+			if err != nil {
+				return err
+			}
+			for _, id := range ids {
+				jobs = append(jobs, finishJob(id))
+			}
+		}
+		if limit := room(hintReport); limit > 0 {
+			all, err := e.store.dueReports(ctx, tx, limit)
+			if err != nil {
+				return err
+			}
+			for _, who := range all {
+				jobs = append(jobs, reportJob(who))
+			}
+		}
+		if limit := room(hintPoll); limit > 0 {
+			ids, err := e.store.duePolls(ctx, tx, e.polled(), limit)
+			if err != nil {
+				return err
+			}
+			for _, id := range ids {
+				jobs = append(jobs, pollJob(id))
+			}
+		}
+		return nil
+	})
+	if err != nil || len(jobs) == 0 {
+		return err
+	}
+	return e.DB.Tx(ctx, func(tx *sql.Tx) error { return e.hint(ctx, tx, jobs...) })
+}
+
+// polled names the forges that are asked for news.
+func (e *Engine) polled() []string {
+	var names []string
+	for _, f := range e.Forges {
+		if f.Poll > 0 {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// sweepCancelled stops runs of this process that are not wanted any more, because of what another process has learnt.
+func (e *Engine) sweepCancelled(ctx context.Context) error {
+	var ids []string
+	err := e.DB.Read(ctx, func(tx *sql.Tx) (err error) {
+		ids, err = list(ctx, tx, scanText, "SELECT id FROM run WHERE owner = $1 AND owner <> '' AND cancel = 1", e.process)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("look for runs that are to stop: %w", err)
+	}
+	e.cancel(errCancelled, ids...)
+	return nil
+}
+
+// sweepOperations settles operations that wait though nothing is left to wait for: of each transaction that ends a run
+// one settles what follows, so this finds work only if one of them was written by a bug or an older Plumbline.
+func (e *Engine) sweepOperations(ctx context.Context) error {
+	var ids []string
+	err := e.DB.Read(ctx, func(tx *sql.Tx) (err error) {
+		ids, err = list(ctx, tx, scanText, `SELECT id FROM operation WHERE status = 'running'
+			AND NOT EXISTS (SELECT 1 FROM run WHERE run.operation = operation.id AND run.status IN ('queued', 'running')) ORDER BY repository, seq LIMIT 50`)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("look for operations that wait: %w", err)
+	}
+	for _, id := range ids {
+		if err := e.DB.Tx(ctx, func(tx *sql.Tx) error { return e.settleIfMoved(ctx, tx, id) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleIfMoved settles an operation, and asks for no report if nothing follows.
+func (e *Engine) settleIfMoved(ctx context.Context, tx *sql.Tx, id string) error {
+	s, err := e.store.settle(ctx, tx, id)
+	if err != nil || len(s.Queued)+len(s.Skipped)+len(s.Operations) == 0 {
+		return err
+	}
+	return e.follow(ctx, tx, s)
+}
+
+// dead is a condition on a column that names an owner: it is a process that does not live.
+func dead(column string) string {
+	return column + " <> '' AND " + column + " NOT IN (SELECT id FROM process WHERE ended_at = 0)"
+}
+
+// sweepOrphans takes over what dead processes have left, and what workers of this one have left as it was. Events,
+// reports, polls and finishes are begun again; runs are looked into.
+func (e *Engine) sweepOrphans(ctx context.Context) error {
+	var left int64
+	var runs []Run
+	err := e.DB.Read(ctx, func(tx *sql.Tx) (err error) {
+		if left, _, err = first(ctx, tx, scanNumber, `SELECT (SELECT COUNT(*) FROM event WHERE `+dead("owner")+`) + (SELECT COUNT(*) FROM report WHERE `+dead("owner")+`)
+			+ (SELECT COUNT(*) FROM operation WHERE finished_at = 0 AND `+dead("owner")+`) + (SELECT COUNT(*) FROM repository WHERE `+dead("poll_owner")+`)`); err != nil {
+			return err
+		}
+		runs, err = list(ctx, tx, scanRun, "SELECT "+runColumns+" FROM run WHERE owner <> '' AND status = 'running' AND (owner = $1 OR "+dead("owner")+") ORDER BY id", e.process)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("look for what dead processes left: %w", err)
+	}
+	if left > 0 {
+		err := e.DB.Tx(ctx, func(tx *sql.Tx) error {
+			for _, statement := range []string{
+				"UPDATE event SET owner = '', next_at = 0 WHERE " + dead("owner"),
+				"UPDATE report SET owner = '', next_at = 0 WHERE " + dead("owner"),
+				"UPDATE operation SET owner = '', next_at = 0 WHERE finished_at = 0 AND " + dead("owner"),
+				"UPDATE repository SET poll_owner = '', poll_at = 0 WHERE " + dead("poll_owner"),
+			} {
+				if _, err := tx.ExecContext(ctx, statement); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("take over what dead processes left: %w", err)
+		}
+		e.log.Info("took over what a dead process left", "rows", left)
+	}
+	for _, r := range runs {
+		e.lookInto(ctx, r)
+	}
+	return nil
+}
+
+// lookInto finds out what became of a run whose worker is gone, unless this process is at it. It returns at once.
+func (e *Engine) lookInto(ctx context.Context, r Run) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if at, ok := e.rested[r.ID]; ok && time.Since(at) < e.rhythm.rest {
+		return
+	}
+	// A plan's kind: what looks into a run changes nothing outside, and is begun again.
+	w := &working{what: hintRun, run: Run{ID: r.ID, Repository: r.Repository, Workspace: r.Workspace, Kind: KindPlan}}
+	on, done, ok := e.beginLocked(context.WithoutCancel(ctx), runKey(r.ID), w)
+	if !ok {
+		return
+	}
+	e.log.Info("looking into a run that its worker left", "run", r.ID, "workspace", r.Workspace, "phase", r.Phase, "process", r.Owner)
+	go func() { // stop waits for it, as for all that is busy
+		defer done()
+		if err := e.guard(on, func(ctx context.Context) error { return e.recoverRun(ctx, r) }); err != nil && context.Cause(on) == nil {
+			e.log.Warn("a run that its worker left could not be looked into; trying again", "run", r.ID, "error", err)
+		}
+	}()
+}
+
+// trim deletes what nobody will ask for again.
+func (e *Engine) trim(ctx context.Context) error {
+	now := e.Now()
+	month, quarter := millis(now.AddDate(0, -1, 0)), millis(now.AddDate(0, -3, 0))
+	err := e.DB.Tx(ctx, func(tx *sql.Tx) error {
+		for _, t := range []struct {
+			statement string
+			before    int64
+		}{
+			// Forges redeliver within days.
+			{"DELETE FROM event WHERE status <> 'waiting' AND ended_at < $1", month},
+			{"DELETE FROM process WHERE ended_at > 0 AND ended_at < $1", month},
+			{`DELETE FROM report WHERE wanted <= told AND owner = '' AND told_at < $1 AND (change_number = 0 OR EXISTS (SELECT 1 FROM change AS c
+				WHERE c.repository = report.repository AND c.number = report.change_number AND c.state <> 'open' AND c.closed_at < $1))`, quarter},
+			{`DELETE FROM status WHERE EXISTS (SELECT 1 FROM change AS c WHERE c.repository = status.repository
+				AND c.head_commit = status.commit_id AND c.state <> 'open' AND c.closed_at < $1)`, quarter},
+		} {
+			if _, err := tx.ExecContext(ctx, t.statement, t.before); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("delete old rows: %w", err)
+	}
+	return nil
+}
