@@ -101,6 +101,15 @@ func ParseCommand(body string) (Command, bool, error) {
 	return c, true, nil
 }
 
+// CommandLine returns the one line of a comment that ParseCommand reads, for whoever keeps a command and nothing else of
+// the comment. It answers false for a comment that is no command.
+func CommandLine(body string) (string, bool) {
+	if _, ok, _ := ParseCommand(body); !ok { // a command with a mistake is one as well
+		return "", false
+	}
+	return commandLine(body)
+}
+
 // usage ends the errors about commands.
 const usage = "what can be commented is `plumbline plan`, `plumbline apply`, `plumbline unlock` and `plumbline help`; " +
 	"`-w NAME` picks a workspace"

@@ -1,6 +1,7 @@
 package prcomment_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -125,4 +126,22 @@ func FuzzParseCommand(f *testing.F) {
 			checkMarkup(t, 1, err.Error())
 		}
 	})
+}
+
+// TestCommandLineIsTheWholeCommand: who keeps the line alone reads the same command from it.
+func TestCommandLineIsTheWholeCommand(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		"plumbline plan", "> quoted\n\n  Plumbline apply -w \"a b\"  \nand more\n", "plumbline aply", "plumbline", "plumbline plan -w 'x", "prose", "",
+		"```\nplumbline plan\n```", "<!-- plumbline:x -->\nplumbline apply",
+	} {
+		want, is, problem := prcomment.ParseCommand(body)
+		line, ok := prcomment.CommandLine(body)
+		if ok != is || strings.Contains(line, "\n") {
+			t.Errorf("CommandLine(%q) = %q, %v; ParseCommand says %v", body, line, ok, is)
+		}
+		if got, again, err := prcomment.ParseCommand(line); again != is || fmt.Sprint(got, err) != fmt.Sprint(want, problem) {
+			t.Errorf("%q alone is the command %v (%v), the whole comment %v (%v)", line, got, err, want, problem)
+		}
+	}
 }

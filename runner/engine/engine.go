@@ -30,6 +30,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/internal/audit"
 	"github.com/plumbline-dev/plumbline/internal/database"
+	"github.com/plumbline-dev/plumbline/internal/telemetry"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
 )
@@ -63,7 +64,10 @@ type Options struct {
 	Grace time.Duration
 	// Hurry, once closed, ends the grace at once.
 	Hurry <-chan struct{}
-	Log   *slog.Logger
+	// Metrics and Tracer are told what happens; nil for nobody.
+	Metrics *telemetry.Metrics
+	Tracer  *telemetry.Tracer
+	Log     *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
