@@ -261,6 +261,11 @@ func recordOf(receipt planstore.Plan) *planstore.Applied { return &planstore.App
 // happens to the context: something may have been changed.
 func (r *Runner) applyFile(ctx context.Context, s *site, receipt planstore.Plan, path string, record *planstore.Applied) Result {
 	r.observe(s.workspace, PhaseApply)
+	if s.local != nil {
+		if err := s.local.backUp(r.opts.Now().UTC().Format("20060102-150405.000000000")); err != nil {
+			return Result{Status: Failed, Receipt: receipt, Err: fmt.Errorf("nothing was applied, because the state could not be copied aside first: %w", err)}
+		}
+	}
 	if r.opts.Before != nil {
 		if err := r.opts.Before(ctx, s.workspace, receipt); err != nil {
 			return Result{Status: Failed, Receipt: receipt, Err: fmt.Errorf("nothing was applied, because that could not be written down first: %w", err)}

@@ -54,11 +54,11 @@ type Interrupted struct {
 // begun and did not live to record. It changes nothing: what Terraform is still
 // at goes on, and what was left is left.
 func (r *Runner) Examine(ctx context.Context, w *workspaces.Workspace, planID string) (Interrupted, error) {
-	_, _, dir, err := r.open(ctx, w)
+	o, err := r.open(ctx, w)
 	if err != nil {
 		return Interrupted{}, err
 	}
-	return r.examine(ctx, w, dir, planID)
+	return r.examine(ctx, w, o.dir, planID)
 }
 
 func (r *Runner) examine(ctx context.Context, w *workspaces.Workspace, dir *terraform.Dir, planID string) (Interrupted, error) {
@@ -142,20 +142,20 @@ func fate(in Interrupted, planID string) (Fate, string) {
 // The result is that of an apply: Applied, Partly, or Failed when nothing was
 // changed or nothing is known.
 func (r *Runner) Settle(ctx context.Context, w *workspaces.Workspace, planID string) (Interrupted, Result, error) {
-	_, home, dir, err := r.open(ctx, w)
+	o, err := r.open(ctx, w)
 	if err != nil {
 		return Interrupted{}, Result{}, err
 	}
-	in, err := r.examine(ctx, w, dir, planID)
+	in, err := r.examine(ctx, w, o.dir, planID)
 	if err != nil || in.Fate == StillRunning {
 		return in, Result{}, err
 	}
-	res, err := r.close(ctx, w, home, in)
+	res, err := r.close(ctx, w, o.home, in)
 	if err != nil {
 		return in, Result{}, err
 	}
 	if in.Left != nil && in.Left.Name == planID {
-		err = dir.ForgetAbandoned(in.Left)
+		err = o.dir.ForgetAbandoned(in.Left)
 	}
 	return in, res, err
 }

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/plumbline-dev/plumbline/internal/parts"
@@ -83,7 +85,10 @@ func (p *place) store(t testing.TB) *planstore.Store {
 
 // runner opens a runner for one change, and the set it works on.
 func (p *place) runner(ctx context.Context, change string, adjust ...func(*runner.Options)) (*runner.Runner, *workspaces.Set, error) {
-	files := os.DirFS(p.Root)
+	files, err := p.committed()
+	if err != nil {
+		return nil, nil, err
+	}
 	set, err := workspaces.Discover(ctx, files, workspaces.Options{})
 	if err != nil {
 		return nil, nil, err
@@ -94,14 +99,34 @@ func (p *place) runner(ctx context.Context, change string, adjust ...func(*runne
 	}
 	o := runner.Options{
 		Root: p.Root, WorkDir: p.Work, Files: files, Set: set, Repository: "repo", Change: change, Plans: store,
-		Installer: terraform.NewInstaller(terraform.InstallerOptions{CacheDir: filepath.Join(p.Home, "terraform"), SearchPath: p.Path}),
-		Environ:   []string{"PATH=" + p.Path, "HOME=" + p.Home, "TF_CLI_CONFIG_FILE=" + p.Config, "CHECKPOINT_DISABLE=1"},
+		Installer:  terraform.NewInstaller(terraform.InstallerOptions{CacheDir: filepath.Join(p.Home, "terraform"), SearchPath: p.Path}),
+		LocalState: p.LocalState,
+		Environ:    []string{"PATH=" + p.Path, "HOME=" + p.Home, "TF_CLI_CONFIG_FILE=" + p.Config, "CHECKPOINT_DISABLE=1"},
 	}
 	for _, a := range adjust {
 		a(&o)
 	}
 	r, err := runner.New(o)
 	return r, set, err
+}
+
+// committed are the files of the root but for those that a server adds: what
+// Git has.
+func (p *place) committed() (fs.FS, error) {
+	files := fstest.MapFS{}
+	err := filepath.WalkDir(p.Root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || strings.HasSuffix(path, "_plumbline_backend_override.tf.json") {
+			return err
+		}
+		name, err := filepath.Rel(p.Root, path)
+		if err != nil {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		files[filepath.ToSlash(name)] = &fstest.MapFile{Data: text}
+		return err
+	})
+	return files, err
 }
 
 func (p *place) open(t testing.TB, change string, adjust ...func(*runner.Options)) (*runner.Runner, *workspaces.Set) {

@@ -20,11 +20,8 @@ import (
 // site is a workspace that Terraform can run in: initialised, its binary
 // found, its inputs digested.
 type site struct {
+	opened
 	workspace *workspaces.Workspace
-	// home is where what is remembered of the workspace between runs is.
-	home   string
-	binary terraform.Binary
-	dir    *terraform.Dir
 	digests
 	// scratch is a private directory for plan files, removed by close.
 	scratch *scratch
@@ -39,15 +36,19 @@ func (r *Runner) prepare(ctx context.Context, w *workspaces.Workspace) (*site, e
 	if err := r.mistake(w); err != nil {
 		return nil, err
 	}
-	binary, home, dir, err := r.open(ctx, w)
+	o, err := r.open(ctx, w)
 	if err != nil {
 		return nil, err
 	}
+	home, dir := o.home, o.dir
 	init, err := dir.Init(ctx)
 	if err != nil {
 		return nil, err
 	}
 	notes := init.Warnings
+	if o.local != nil && o.local.note != "" {
+		notes = append(notes, o.local.note)
+	}
 	// Init fails while an apply still runs whose Plumbline died; one that has
 	// ended since is told once.
 	left, err := dir.Abandoned()
@@ -66,7 +67,7 @@ func (r *Runner) prepare(ctx context.Context, w *workspaces.Workspace) (*site, e
 		notes = append(notes, abandonedNote(left))
 	}
 	// The digest comes after init, which may have written the lock file.
-	read, err := r.digest(ctx, w, binary)
+	read, err := r.digest(ctx, w, o.binary)
 	if err != nil {
 		return nil, err
 	}
@@ -77,32 +78,42 @@ func (r *Runner) prepare(ctx context.Context, w *workspaces.Workspace) (*site, e
 	if note := r.noteErrored(ctx, w, home); note != "" {
 		notes = append(notes, note)
 	}
-	return &site{workspace: w, home: home, binary: binary, dir: dir, digests: read, scratch: place, notes: notes}, nil
+	return &site{opened: o, workspace: w, digests: read, scratch: place, notes: notes}, nil
+}
+
+// opened is a workspace of which it is known what it is run with, and where.
+type opened struct {
+	// home is where what is remembered of the workspace between runs is.
+	home   string
+	binary terraform.Binary
+	dir    *terraform.Dir
+	// local is nil where the state is not ours to keep.
+	local *localState
 }
 
 // open finds what a workspace is run with, and where. It changes nothing but
-// that the directories of the workspace are made.
-func (r *Runner) open(ctx context.Context, w *workspaces.Workspace) (terraform.Binary, string, *terraform.Dir, error) {
-	failed := func(err error) (terraform.Binary, string, *terraform.Dir, error) {
-		return terraform.Binary{}, "", nil, err
-	}
-	binary, err := r.opts.Installer.Find(ctx, terraform.Requirement{
+// that the directories of the workspace are made, and its backend overridden.
+func (r *Runner) open(ctx context.Context, w *workspaces.Workspace) (o opened, err error) {
+	o.binary, err = r.opts.Installer.Find(ctx, terraform.Requirement{
 		Engine:           w.Engine,
 		Constraint:       w.Terraform,
 		RequiredVersions: w.RequiredVersions,
 		VersionFile:      w.VersionFile,
 	})
 	if err != nil {
-		return failed(err)
+		return opened{}, err
 	}
-	home := filepath.Join(r.opts.WorkDir, slug(w.Name))
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		return failed(fmt.Errorf("make the work directory of %s: %w", w.Name, err))
+	o.home = filepath.Join(r.opts.WorkDir, slug(w.Name))
+	if err := os.MkdirAll(o.home, 0o700); err != nil {
+		return opened{}, fmt.Errorf("make the work directory of %s: %w", w.Name, err)
 	}
-	dir, err := terraform.Open(terraform.Options{
+	if o.local, err = r.localState(w); err != nil {
+		return opened{}, err
+	}
+	options := terraform.Options{
 		Dir:           filepath.Join(r.opts.Root, filepath.FromSlash(w.Dir)),
-		DataDir:       filepath.Join(home, "data"),
-		Binary:        binary,
+		DataDir:       filepath.Join(o.home, "data"),
+		Binary:        o.binary,
 		Workspace:     w.Workspace,
 		VarFiles:      w.VarFiles,
 		BackendConfig: w.BackendConfig,
@@ -111,11 +122,13 @@ func (r *Runner) open(ctx context.Context, w *workspaces.Workspace) (terraform.B
 		Providers:     r.opts.Providers,
 		Hurry:         r.opts.Hurry,
 		Log:           r.opts.Log.With("workspace", w.Name),
-	})
-	if err != nil {
-		return failed(err)
 	}
-	return binary, home, dir, nil
+	if o.local != nil {
+		// What the settings of a local backend say is in its place already.
+		options.LocalBackend, options.BackendConfig = &o.local.backend, nil
+	}
+	o.dir, err = terraform.Open(options)
+	return o, err
 }
 
 // mistake is what discovery found wrong with a workspace, or with a module that

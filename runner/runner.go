@@ -63,6 +63,15 @@ type Options struct {
 	// remember of each workspace (its data directory). It must lie outside of
 	// Root and belong to this repository alone.
 	WorkDir string
+	// LocalState is an absolute directory that keeps the states of workspaces
+	// which have no backend, with copies from before each apply. It belongs to
+	// this repository alone. Root must then not be a person's: a file is added
+	// to the root modules of such workspaces. "" leaves their states beside
+	// their configuration.
+	LocalState string
+	// RefuseLocalState has such workspaces fail: other machines would not see
+	// their state.
+	RefuseLocalState bool
 	// Environ is the environment, as os.Environ returns it, out of which
 	// Terraform gets what the allow-list lets through.
 	Environ []string
@@ -102,6 +111,8 @@ func New(opts Options) (*Runner, error) {
 		return nil, fmt.Errorf("runner: the checkout's root %q is not an absolute path", opts.Root)
 	case !filepath.IsAbs(opts.WorkDir):
 		return nil, fmt.Errorf("runner: the work directory %q is not an absolute path", opts.WorkDir)
+	case opts.LocalState != "" && !filepath.IsAbs(opts.LocalState):
+		return nil, fmt.Errorf("runner: the directory of local states %q is not an absolute path", opts.LocalState)
 	case opts.Set == nil, opts.Plans == nil, opts.Installer == nil, opts.Files == nil:
 		return nil, errors.New("runner: Files, Set, Plans and Installer must be set")
 	}

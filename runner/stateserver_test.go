@@ -96,6 +96,13 @@ func (s *stateServer) locked() []byte {
 	return s.held
 }
 
+// current is the state as it was saved last.
+func (s *stateServer) current() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
 func (s *stateServer) refuse(yes bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

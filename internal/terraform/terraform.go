@@ -40,6 +40,8 @@ type Options struct {
 	Workspace string
 	// VarFiles and BackendConfig are files relative to Dir, in the order in which Terraform is to read them.
 	VarFiles, BackendConfig []string
+	// LocalBackend is what an override file in the root module says about its backend. Nil: there is no such file.
+	LocalBackend *LocalBackend
 	// Environ is the environment that Plumbline itself was given, as in os.Environ. Only what [Environ] lets through
 	// reaches Terraform.
 	Environ []string
@@ -55,6 +57,12 @@ type Options struct {
 	// Hurry, when closed after the context of an apply was cancelled, interrupts Terraform a second time: it then
 	// exits at once, and what it was creating may be lost to the state. Nil means never.
 	Hurry <-chan struct{}
+}
+
+// LocalBackend are settings of a backend "local": absolute paths.
+type LocalBackend struct {
+	Path         string `json:"path"`
+	WorkspaceDir string `json:"workspace_dir"`
 }
 
 // Dir is one root module with its data directory. Its methods may be called from several goroutines.

@@ -101,14 +101,18 @@ func (d *Dir) presetLocalBackend() error {
 	if len(d.opts.BackendConfig) > 0 {
 		return nil
 	}
-	c, err := readConfiguration(d.opts.Binary.Engine, d.opts.Dir)
-	if err != nil {
-		return err
+	var local any = d.opts.LocalBackend
+	if d.opts.LocalBackend == nil {
+		c, err := readConfiguration(d.opts.Binary.Engine, d.opts.Dir)
+		if err != nil {
+			return err
+		}
+		if c.local == nil {
+			return nil
+		}
+		local = c.local
 	}
-	if c.local == nil {
-		return nil
-	}
-	config, err := json.Marshal(c.local)
+	config, err := json.Marshal(local)
 	if err != nil {
 		return fmt.Errorf("prepare local backend: %w", err)
 	}
