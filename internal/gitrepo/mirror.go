@@ -159,6 +159,10 @@ func (m *Mirror) create(ctx context.Context, environ []string) error {
 		return err
 	}
 	for _, name := range left {
+		// A neighbour's name may go on like that, but not end so.
+		if strings.Trim(name[strings.LastIndex(name, "-")+1:], "0123456789") != "" {
+			continue
+		}
 		if err := os.RemoveAll(name); err != nil {
 			return err
 		}

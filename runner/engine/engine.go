@@ -88,6 +88,7 @@ type Engine struct {
 	stopping chan struct{}
 
 	mu      sync.Mutex
+	clones  *repositories // made by who first needs one; see clone
 	state   state
 	busy    map[string]*working  // what this process works on, by kind and id
 	idle    *sync.Cond           // of mu: something is no longer busy
