@@ -29,6 +29,7 @@ type keyring struct {
 
 type sealingKey struct {
 	id     string
+	secret []byte
 	cipher *subtle.AESGCMHKDF
 }
 
@@ -154,7 +155,24 @@ func newSealingKey(key []byte) (sealingKey, error) {
 	if err != nil {
 		return sealingKey{}, err
 	}
-	return sealingKey{id: hex.EncodeToString(id), cipher: cipher}, nil
+	return sealingKey{id: hex.EncodeToString(id), secret: key, cipher: cipher}, nil
+}
+
+// DeriveKeys returns keys for another purpose that follow from a store's keys, one for each in their order, of 32 bytes.
+// Who has one of them can neither find the store's keys nor those of another purpose. Of the options only the keys count;
+// a key file is made as Open makes it.
+func DeriveKeys(o Options, purpose string) ([][]byte, error) {
+	ring, err := openKeys(o)
+	if err != nil {
+		return nil, fmt.Errorf("derive keys for %s: %w", purpose, err)
+	}
+	keys := make([][]byte, len(ring.all))
+	for i, k := range ring.all {
+		if keys[i], err = hkdf.Key(sha256.New, k.secret, nil, "plumbline derived 1 "+purpose, keyBytes); err != nil {
+			return nil, fmt.Errorf("derive keys for %s: %w", purpose, err)
+		}
+	}
+	return keys, nil
 }
 
 // opening returns the key with an id.

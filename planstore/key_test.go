@@ -153,3 +153,33 @@ func putOne(o planstore.Options) error {
 	}
 	return err
 }
+
+func TestDerivedKeysFollowFromTheStores(t *testing.T) {
+	t.Parallel()
+	const one, two = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
+	derive := func(key, purpose string) []string {
+		t.Helper()
+		keys, err := planstore.DeriveKeys(planstore.Options{Key: key}, purpose)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, k := range keys {
+			if len(k) != 32 {
+				t.Errorf("a key of %d bytes, want 32", len(k))
+			}
+			all = append(all, string(k))
+		}
+		return all
+	}
+	both := derive(one+"\n"+two, "audit")
+	if again := derive(one, "audit"); len(both) != 2 || both[0] != again[0] || both[1] != derive(two, "audit")[0] {
+		t.Error("the keys do not follow from the store's, one for each")
+	}
+	if both[0] == both[1] || both[0] == derive(one, "another")[0] {
+		t.Error("two purposes or two keys have one derived key")
+	}
+	if _, err := planstore.DeriveKeys(planstore.Options{}, "audit"); err == nil || !strings.Contains(err.Error(), "for audit: there is no key") {
+		t.Errorf("without a key: %v", err)
+	}
+}

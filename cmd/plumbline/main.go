@@ -140,6 +140,7 @@ func (p *program) app() *cli.App {
 			p.plansCommand(),
 			p.validateCommand(),
 			p.migrateCommand(),
+			p.auditCommand(),
 			p.demoCommand(),
 		},
 		Action: func(c *cli.Context) error {

@@ -69,6 +69,8 @@ func runScripts(t *testing.T, dir string, more func(*testscript.Env)) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":   scriptStatus,
+			"auditlog": scriptAuditLog,
+			"sqlite":   scriptSQLite,
 			"commit":   scriptCommit,
 			"absent":   scriptAbsent,
 			"jsonhas":  scriptJSONHas,

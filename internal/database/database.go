@@ -19,8 +19,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -80,6 +82,45 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// OpenExisting opens a database to look at it, while others may serve from it. It makes nothing and migrates nothing, so
+// the tables may be those of an older binary. It returns an error that wraps fs.ErrNotExist when there is no database, or
+// one without Plumbline's tables, and ErrNewer as Open does.
+func OpenExisting(ctx context.Context, o Options) (*DB, error) {
+	var db *DB
+	var err error
+	if o.URL == "" {
+		file := filepath.Join(o.DataDir, sqliteFile)
+		if _, err := os.Stat(file); err != nil {
+			return nil, fmt.Errorf("open the database: %w", err)
+		}
+		db, err = openSQLite(o.DataDir)
+	} else {
+		db, err = openPostgres(o.URL)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := db.known(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the database %s: %w", db.where, err), db.Close())
+	}
+	return db, nil
+}
+
+// known checks that the tables are ours and not of a newer binary.
+func (db *DB) known(ctx context.Context) error {
+	steps, err := db.steps(migrations)
+	if err != nil {
+		return err
+	}
+	return db.repeat(ctx, func() error {
+		_, err := applied(ctx, db.read, steps)
+		if missing(err) {
+			return fmt.Errorf("it has no tables of Plumbline: %w", fs.ErrNotExist)
+		}
+		return err
+	})
 }
 
 func (db *DB) prepare(ctx context.Context, version string) error {

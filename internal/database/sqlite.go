@@ -17,6 +17,9 @@ import (
 // readers is how many read transactions SQLite serves at once.
 const readers = 4
 
+// sqliteFile is the database's name in the data directory.
+const sqliteFile = "plumbline.db"
+
 func openSQLite(dir string) (*DB, error) {
 	if dir == "" {
 		return nil, errors.New("open the database: no data directory is set, and no URL of a PostgreSQL database")
@@ -28,7 +31,7 @@ func openSQLite(dir string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the data directory: %w", err)
 	}
-	file := filepath.Join(dir, "plumbline.db")
+	file := filepath.Join(dir, sqliteFile)
 	// Made here because SQLite would make it readable by all. Its log and index, plumbline.db-wal and -shm, get the
 	// file's mode from SQLite.
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)

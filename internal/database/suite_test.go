@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
@@ -29,6 +30,7 @@ func suite(t *testing.T, fresh func(t *testing.T) database.Options) {
 		"ManyProcessesMigrateOnce":       manyProcessesMigrateOnce,
 		"MigrationThatStoppedGoesOn":     migrationThatStoppedGoesOn,
 		"NewerTablesAreRefused":          newerTablesAreRefused,
+		"OpenExistingLooksOnly":          openExistingLooksOnly,
 		"OtherMigrationsAreRefused":      otherMigrationsAreRefused,
 		"TxCommitsOrLeavesNothing":       txCommitsOrLeavesNothing,
 		"TxLosesNoUpdate":                txLosesNoUpdate,
@@ -177,6 +179,38 @@ func newerTablesAreRefused(t *testing.T, o database.Options) {
 	_, err = database.Open(t.Context(), o)
 	if !errors.Is(err, database.ErrNewer) || !strings.Contains(err.Error(), "version 900") {
 		t.Errorf("open says %v of a newer job queue; want ErrNewer", err)
+	}
+}
+
+func openExistingLooksOnly(t *testing.T, o database.Options) {
+	if db, err := database.OpenExisting(t.Context(), o); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("there is no database yet: %v, %v; want fs.ErrNotExist", db, err)
+	}
+	if o.URL == "" {
+		if left, err := os.ReadDir(o.DataDir); err == nil && len(left) > 0 {
+			t.Errorf("it has made %v", left)
+		}
+	}
+	db := open(t, o)
+	newest := number(t, db, "SELECT max(version) FROM plumbline_migration")
+	exec(t, db, fmt.Sprintf("DELETE FROM plumbline_migration WHERE version = %d AND version > 1", newest))
+	older, err := database.OpenExisting(t.Context(), o)
+	if err != nil {
+		t.Fatalf("a database of an older binary: %v", err)
+	}
+	defer older.Close()
+	if err := older.Read(t.Context(), func(tx *sql.Tx) error {
+		return tx.QueryRowContext(t.Context(), "SELECT seq FROM audit_head").Scan(new(int64))
+	}); err != nil {
+		t.Errorf("read it: %v", err)
+	}
+	if got := number(t, db, "SELECT count(*) FROM plumbline_migration"); got != newest-1 {
+		t.Errorf("%d migrations are recorded after it was looked at, want %d", got, newest-1)
+	}
+	exec(t, db, "INSERT INTO plumbline_migration (version, name, sha256, applied_at, applied_by) VALUES (900, '0900_future', 'x', 'then', '9.9.9')",
+		"DELETE FROM plumbline_migration WHERE version > 1 AND version < 900")
+	if _, err := database.OpenExisting(t.Context(), o); err == nil {
+		t.Error("a database of a newer binary was opened")
 	}
 }
 
