@@ -110,9 +110,13 @@ func (l *localState) lookBeside(w *workspaces.Workspace, root string) error {
 		beside = "terraform.tfstate"
 	}
 	name := path.Join(w.Dir, filepath.ToSlash(beside))
-	info, err := os.Stat(filepath.Join(root, beside))
-	if err != nil || info.Size() == 0 {
-		return nil // Also when it cannot be read: then Git does not have it either.
+	switch info, err := os.Stat(filepath.Join(root, beside)); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look for a state beside the configuration: %w", err)
+	case info.Size() == 0:
+		return nil
 	}
 	if _, err := os.Stat(l.file); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("a state lies beside the configuration of %s (%s), and the server keeps that state in %s, where there is none yet: "+

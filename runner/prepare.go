@@ -196,9 +196,11 @@ func (r *Runner) digest(ctx context.Context, w *workspaces.Workspace, binary ter
 	return d, nil
 }
 
+func when(t time.Time) string { return t.UTC().Format(time.DateTime + " MST") }
+
 // abandonedNote tells of an apply that went on after its Plumbline had died.
 func abandonedNote(a *terraform.Abandoned) string {
-	began := a.Began.UTC().Format(time.DateTime + " MST")
+	began := when(a.Began)
 	note := fmt.Sprintf("An apply that began at %s went on by itself after Plumbline had died; it has ended. ", began)
 	if a.Ended {
 		note = fmt.Sprintf("An apply that began at %s has ended, and what came of it could not be recorded then. ", began)

@@ -11,12 +11,11 @@ import (
 
 // stateServer is Terraform's http backend.
 type stateServer struct {
-	server    *httptest.Server
-	mu        sync.Mutex
-	state     []byte
-	held      []byte
-	refusing  bool
-	lockTaken int
+	server   *httptest.Server
+	mu       sync.Mutex
+	state    []byte
+	held     []byte
+	refusing bool
 }
 
 func newStateServer(t *testing.T) *stateServer {
@@ -66,7 +65,6 @@ func (s *stateServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.held = body
-		s.lockTaken++
 	case "UNLOCK":
 		s.held = nil
 	}
@@ -87,13 +85,6 @@ func (s *stateServer) unlock() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held = nil
-}
-
-// locked is what describes the holder; nil when nobody holds the lock.
-func (s *stateServer) locked() []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.held
 }
 
 // current is the state as it was saved last.
