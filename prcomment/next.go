@@ -25,7 +25,7 @@ func (w *renderer) next() {
 	advise("plan", "what was done is in the state, the rest is not. Remove the cause, then ", " shows what is left to do.",
 		func(ws *Workspace) bool { return ws.Status == StatusPartly })
 	if w.report.Commands {
-		advise("apply", "a new plan is made and follows as a comment of its own: it shows what is left to do, and ", " applies that.",
+		advise("apply", "a new plan is made and shown in this pull request: it says what is left to do, and ", " applies that.",
 			func(ws *Workspace) bool { return ws.Status == StatusInterrupted })
 	} else {
 		advise("plan", "what was done is in the state, if the state could be saved. ", " shows what is left to do.",

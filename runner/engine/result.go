@@ -41,7 +41,8 @@ type held struct {
 	Next        string   `json:"next,omitempty"`
 	Fingerprint string   `json:"fingerprint,omitempty"`
 	Planned     bool     `json:"planned,omitempty"` // there is a new plan, though it may change nothing
-	Plan        []byte   `json:"plan,omitempty"`    // the new plan, packed
+	PlanID      string   `json:"plan_id,omitempty"` // by which the new plan is in the plan store
+	Plan        []byte   `json:"plan,omitempty"`    // the new plan, packed: it may be accepted, applied, and gone from the store
 }
 
 // statusOf is what a run is once its runner has come to a result.
@@ -75,7 +76,7 @@ func outcomeOf(res runner.Result) (outcome, error) {
 		}
 	}
 	if h := res.Hold; h != nil {
-		o.Hold = &held{Reason: h.Reason, Differences: h.Differences, Next: h.Next, Fingerprint: h.Fingerprint, Planned: h.Plan != nil}
+		o.Hold = &held{Reason: h.Reason, Differences: h.Differences, Next: h.Next, Fingerprint: h.Fingerprint, Planned: h.Plan != nil, PlanID: h.PlanID}
 		if o.Hold.Plan, err = packPlan(h.Plan); err != nil {
 			return outcome{}, err
 		}
@@ -169,7 +170,7 @@ func (o outcome) result(ctx context.Context, plans *planstore.Store, run Run) (r
 		}
 	}
 	if h := o.Hold; h != nil {
-		res.Hold = &runner.Hold{Reason: h.Reason, Differences: h.Differences, Next: h.Next, Fingerprint: h.Fingerprint}
+		res.Hold = &runner.Hold{Reason: h.Reason, Differences: h.Differences, Next: h.Next, Fingerprint: h.Fingerprint, PlanID: h.PlanID}
 		if res.Hold.Plan, err = unpackPlan(h.Plan); err != nil {
 			return res, fmt.Errorf("read the new plan of run %s: %w", run.ID, err)
 		}

@@ -201,6 +201,7 @@ type CommentRow struct {
 	Key        string // see prcomment.Mark
 	Page       int
 	ID         string
+	URL        string // page for people
 	Digest     string
 	Minimised  bool
 }

@@ -80,6 +80,26 @@ func (s *store) endReport(ctx context.Context, tx *sql.Tx, r ReportRow, owner, p
 	return nil
 }
 
+// reportNews reads whether something is to be told at once that was asked for after the report was claimed.
+func (s *store) reportNews(ctx context.Context, tx *sql.Tx, who Subject, since int64) (bool, error) {
+	urgent, _, err := first(ctx, tx, scanNumber, "SELECT COUNT(*) FROM report WHERE repository = $1 AND change_number = $2 AND operation = $3 AND urgent = 1 AND wanted > $4",
+		string(who.Repository), who.Change, who.Operation, since)
+	if err != nil {
+		return false, fmt.Errorf("look for news of change %d of %s: %w", who.Change, who.Repository, err)
+	}
+	return urgent > 0, nil
+}
+
+// ownsReport reports whether a process has the report.
+func (s *store) ownsReport(ctx context.Context, tx *sql.Tx, who Subject, owner string) (bool, error) {
+	n, _, err := first(ctx, tx, scanNumber, "SELECT COUNT(*) FROM report WHERE repository = $1 AND change_number = $2 AND operation = $3 AND owner = $4",
+		string(who.Repository), who.Change, who.Operation, owner)
+	if err != nil {
+		return false, fmt.Errorf("see who makes the report on change %d of %s: %w", who.Change, who.Repository, err)
+	}
+	return n > 0, nil
+}
+
 // dueReports reads whose reports wait for nobody but a worker, the urgent first.
 func (s *store) dueReports(ctx context.Context, tx *sql.Tx, limit int) ([]Subject, error) {
 	all, err := list(ctx, tx, scanReport, "SELECT "+reportColumns+" FROM report WHERE "+reportDue+" ORDER BY urgent DESC, told_at, repository, change_number, operation LIMIT $4",
@@ -96,13 +116,13 @@ func (s *store) dueReports(ctx context.Context, tx *sql.Tx, limit int) ([]Subjec
 
 func scanComment(row scanner) (CommentRow, error) {
 	var c CommentRow
-	err := row.Scan(&c.Repository, &c.Change, &c.Key, &c.Page, &c.ID, &c.Digest, &c.Minimised)
+	err := row.Scan(&c.Repository, &c.Change, &c.Key, &c.Page, &c.ID, &c.URL, &c.Digest, &c.Minimised)
 	return c, err
 }
 
 // comments reads the pages that we have written on a change.
 func (s *store) comments(ctx context.Context, tx *sql.Tx, repo RepoID, change int) ([]CommentRow, error) {
-	all, err := list(ctx, tx, scanComment, "SELECT repository, change_number, key, page, id, digest, minimised FROM comment WHERE repository = $1 AND change_number = $2 ORDER BY key, page",
+	all, err := list(ctx, tx, scanComment, "SELECT repository, change_number, key, page, id, url, digest, minimised FROM comment WHERE repository = $1 AND change_number = $2 ORDER BY key, page",
 		string(repo), change)
 	if err != nil {
 		return nil, fmt.Errorf("read the comments on change %d of %s: %w", change, repo, err)
@@ -112,9 +132,9 @@ func (s *store) comments(ctx context.Context, tx *sql.Tx, repo RepoID, change in
 
 // putComment writes what a page of ours is and says.
 func (s *store) putComment(ctx context.Context, tx *sql.Tx, c CommentRow) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO comment (repository, change_number, key, page, id, digest, minimised) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (repository, change_number, key, page) DO UPDATE SET id = excluded.id, digest = excluded.digest, minimised = excluded.minimised`,
-		string(c.Repository), c.Change, c.Key, c.Page, c.ID, c.Digest, bit(c.Minimised))
+	_, err := tx.ExecContext(ctx, `INSERT INTO comment (repository, change_number, key, page, id, url, digest, minimised) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (repository, change_number, key, page) DO UPDATE SET id = excluded.id, url = excluded.url, digest = excluded.digest, minimised = excluded.minimised`,
+		string(c.Repository), c.Change, c.Key, c.Page, c.ID, c.URL, c.Digest, bit(c.Minimised))
 	if err != nil {
 		return fmt.Errorf("keep a comment on change %d of %s: %w", c.Change, c.Repository, err)
 	}

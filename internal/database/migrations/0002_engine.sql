@@ -179,6 +179,7 @@ CREATE TABLE comment (
   key TEXT NOT NULL,             -- what it tells of: see prcomment.Mark
   page BIGINT NOT NULL,
   id TEXT NOT NULL,              -- on the forge
+  url TEXT NOT NULL,             -- page for people
   digest TEXT NOT NULL,          -- of what it says
   minimised SMALLINT NOT NULL,
   PRIMARY KEY (repository, change_number, key, page)

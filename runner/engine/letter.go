@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/plumbline-dev/plumbline/forge"
+	"github.com/plumbline-dev/plumbline/planstore"
+	"github.com/plumbline-dev/plumbline/prcomment"
+	"github.com/plumbline-dev/plumbline/runner"
+)
+
+// letter is what one comment is to say.
+type letter struct {
+	key   string
+	final bool // nothing is to come; else there will be another edition
+	write func(ctx context.Context) (prcomment.Report, error)
+}
+
+// letters are what is to be said on a change, in order. What has been told for good is not told again: the plans it shows
+// may be gone.
+func (e *Engine) letters(ctx context.Context, a *account) ([]letter, error) {
+	plans, err := e.Plans(string(a.repository.ID))
+	if err != nil {
+		return nil, err
+	}
+	var letters []letter
+	applies, _ := a.applies()
+	open := a.change.State == forge.Open
+	// A draft that waits has a status, and gets its comment when it is ready.
+	if a.waits() && !a.change.Draft {
+		letters = append(letters, letter{key: keyPlan, final: true, write: func(context.Context) (prcomment.Report, error) {
+			return e.notice(a), nil
+		}})
+	}
+	for _, o := range a.operations {
+		told := !o.ToldAt.IsZero() && o.Status != OperationRunning
+		switch {
+		case o.key == keyPlan && (a.waits() || told && (!open || len(applies) > 0 || a.change.Pruned)):
+			continue
+		case o.key == keyPlan && !open && !a.has(keyPlan):
+			continue // it was closed before anything was said
+		case o.key != keyPlan && told, o.key == "":
+			continue
+		case o.Kind == KindApply && len(o.runs) == 0 && len(o.Notes) == 0:
+			continue // a merge that touches no workspace
+		}
+		letters = append(letters, letter{key: o.key, final: o.Status != OperationRunning, write: func(ctx context.Context) (prcomment.Report, error) {
+			return e.operationReport(ctx, plans, a, o)
+		}})
+	}
+	return letters, nil
+}
+
+// notice says why a change is not planned.
+func (e *Engine) notice(a *account) prcomment.Report {
+	return prcomment.Report{
+		Kind: prcomment.KindPlan, Commit: a.change.Head.Commit, Base: a.change.Base.Branch, Commands: true, Key: keyPlan,
+		Notice: a.change.Notice.Waits, Notes: a.change.Notice.Notes, Secrets: e.Secrets,
+	}
+}
+
+// operationReport says how an operation stands, or ended.
+func (e *Engine) operationReport(ctx context.Context, plans *planstore.Store, a *account, o accountedOp) (prcomment.Report, error) {
+	results, err := results(ctx, plans, o.runs)
+	if err != nil {
+		return prcomment.Report{}, err
+	}
+	options := runner.ReportOptions{
+		Kind: prcomment.Kind(o.Kind), Commit: o.HeadCommit, Base: o.Branch, Commands: true, Key: o.key, Secrets: e.Secrets, At: o.EndedAt,
+	}
+	_, merged := a.applies()
+	switch {
+	case o.Kind == KindUnlock:
+		options.Commit, options.Base = "", ""
+	case o.Kind == KindApply && o.Cause == CauseMerged:
+		options.Title = "Apply after the merge into `" + o.Branch + "`"
+		options.Commit, options.Base = o.Commit, ""
+	case o.Kind == KindApply:
+		options.Title = "Apply"
+		if merged {
+			options.Commit, options.Base = o.Commit, ""
+		}
+	case o.Cause == CauseInterrupted:
+		options.Title = "What is left to do after the interrupted apply"
+		if merged {
+			options.Commit = o.Commit
+		}
+	case o.key != keyPlan:
+		options.Title = "Plan after the merge"
+		options.Commit = o.Commit
+	}
+	report := runner.Report(results, options)
+	if o.Cause == CauseCommand {
+		report.By = o.Actor
+	}
+	report.Notes = append(report.Notes, o.Notes...)
+	if o.key == keyPlan {
+		report.Notes = append(report.Notes, a.change.Notice.Notes...)
+	}
+	stopped := a.stopped(o)
+	for i := range report.Workspaces {
+		agree(&report.Workspaces[i], o.runs[i], o.runs, results[i], stopped)
+	}
+	if o.Kind == KindPlan {
+		if o.Status == OperationSuperseded {
+			report.Notice = stopped
+		}
+		if o.key == keyPlan && a.change.State == forge.Open {
+			report.Merging = applyModes(&report, results)
+		}
+	}
+	return report, nil
+}
+
+// stopped is why a superseded operation has no more to say.
+func (a *account) stopped(o accountedOp) string {
+	switch {
+	case o.key == keyPlan && a.change.State == forge.Closed:
+		return "The pull request was closed before all of it was planned."
+	case o.key == keyPlan && a.change.State == forge.Merged:
+		return "It was merged before all of it was planned."
+	}
+	return "Something newer has taken its place."
+}
+
+// applyModes reports whether merging applies what is planned, and notes where it does not.
+func applyModes(report *prcomment.Report, results []runner.Result) bool {
+	var merging, never, comment []string
+	for _, res := range results {
+		if res.Status != runner.Planned {
+			continue
+		}
+		switch name := "`" + res.Workspace.Name + "`"; res.Workspace.Apply {
+		case "never":
+			never = append(never, name)
+		case "on-comment":
+			comment = append(comment, name)
+		default:
+			merging = append(merging, name)
+		}
+	}
+	if len(comment) > 0 && len(merging) > 0 {
+		report.Notes = append(report.Notes, applied(comment)+" by `plumbline apply`, not by merging.")
+	}
+	if len(never) > 0 {
+		report.Notes = append(report.Notes, applied(never)+" elsewhere: `plumbline.yaml` says `apply: never`.")
+	}
+	return len(merging) > 0 || len(comment) == 0
+}
+
+// applied begins a sentence on how workspaces are applied.
+func applied(names []string) string {
+	if len(names) == 1 {
+		return names[0] + " is applied"
+	}
+	const most = 8
+	last := names[len(names)-1]
+	if len(names) > most {
+		last = fmt.Sprintf("%d more", len(names)-most)
+		names = names[:most+1]
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " and " + last + " are applied"
+}
+
+// agree has a workspace of a report agree with its run: only the row knows what has not ended, or ended without a result.
+func agree(ws *prcomment.Workspace, run Run, runs []Run, res runner.Result, stopped string) {
+	ws.Order = run.Position
+	if hold := res.Hold; hold != nil {
+		ws.PlanID = hold.PlanID
+		// What runner advises on is written for the command line, and the report's own advice is as good.
+		if hold.Plan == nil && hold.Next != "" && !strings.Contains(hold.Next, "`plumbline plan") {
+			ws.Next = hold.Next
+		}
+	}
+	switch run.Status {
+	case Waiting, Queued:
+		ws.Status = prcomment.StatusWaiting
+	case Running:
+		ws.Status = prcomment.StatusRunning
+	case Superseded:
+		ws.Status, ws.Error = prcomment.StatusSkipped, stopped
+	case Skipped:
+		ws.Status = prcomment.StatusSkipped
+		if ws.Error == "" {
+			ws.Error = needed(run, runs)
+		}
+	case Interrupted:
+		ws.Status = prcomment.StatusInterrupted
+		if ws.Error == "" {
+			ws.Error = "The server died while Terraform applied the plan."
+		}
+	default:
+		ws.Status = prcomment.Status(run.Status)
+	}
+}
+
+// needed says which of the workspaces that a run depends on kept it from starting.
+func needed(run Run, runs []Run) string {
+	for _, other := range runs {
+		if slices.Contains(run.Needs, other.Workspace) && other.Status.Ended() && !other.Status.OK() {
+			return "`" + other.Workspace + "`, which it depends on, " + past(other.Status)
+		}
+	}
+	return "Something that it depends on did not succeed."
+}
+
+// past says of a run how it ended.
+func past(s Status) string {
+	switch s {
+	case Failed:
+		return "has failed"
+	case Partly:
+		return "was applied in part"
+	case Held:
+		return "is held"
+	case Skipped:
+		return "was not started"
+	case Interrupted:
+		return "was interrupted"
+	case Superseded:
+		return "was stopped"
+	}
+	return "is " + string(s)
+}
+
+// obsolete lists the comments that a later apply has settled: applies whose troubles are over, and plans of which all was
+// applied after the merge. What succeeded stays, as the record of it.
+func (a *account) obsolete() []string {
+	var keys []string
+	settled := a.settledBy()
+	_, merged := a.applies()
+	for _, o := range a.operations {
+		if o.key == "" || o.Status == OperationRunning || !a.has(o.key) {
+			continue
+		}
+		over, any := true, false
+		for _, r := range o.runs {
+			open := o.Kind == KindApply && !r.Status.OK() || o.Kind == KindPlan && r.Status == Planned
+			if open {
+				any = true
+				over = over && settled[r.Workspace] > o.Seq
+			}
+		}
+		if over && any && (o.Kind == KindApply || o.Kind == KindPlan && merged) {
+			keys = append(keys, o.key)
+		}
+	}
+	return keys
+}
