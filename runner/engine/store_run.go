@@ -182,7 +182,7 @@ func (s *store) readyRuns(ctx context.Context, tx *sql.Tx, operation string) (qu
 		return nil, nil, err
 	}
 	earlier := map[string]bool{}
-	if o.Kind != KindPlan {
+	if o.Kind == KindApply {
 		names, err := list(ctx, tx, scanText, `SELECT DISTINCT r.workspace FROM run AS r JOIN operation AS o ON o.id = r.operation
 			WHERE r.repository = $1 AND r.status IN ('waiting', 'queued', 'running') AND r.kind = 'apply' AND o.seq < $2`, string(o.Repository), o.Seq)
 		if err != nil {
