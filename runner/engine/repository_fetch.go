@@ -114,8 +114,8 @@ func (c *clone) fetchNow(ctx context.Context, refs []string) error {
 			return nil
 		case ctx.Err() != nil:
 			return fmt.Errorf("fetch %s: %w: %w", c.id, errOtherGaveUp, err)
-		case !again && errors.Is(err, gitrepo.ErrAuth):
-			continue
+		case !again && (errors.Is(err, gitrepo.ErrAuth) || errors.Is(err, gitrepo.ErrRemoteNotFound)):
+			continue // a forge may hide what it would refuse
 		}
 		return fmt.Errorf("%s: %w", c.id, err)
 	}
