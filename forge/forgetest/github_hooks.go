@@ -75,20 +75,14 @@ func (q *hookQueue) send() {
 }
 
 func (q *hookQueue) add(repo forge.Repo, event string, payload map[string]any) {
-	body := mustJSON(payload)
-	mac := hmac.New(sha256.New, []byte(q.g.WebhookSecret))
-	mac.Write(body)
-	id := randomHex(16)
-	header := http.Header{
-		"Content-Type":        {"application/json"},
-		"User-Agent":          {"GitHub-Hookshot/fake"},
-		"X-Github-Event":      {event},
-		"X-Github-Delivery":   {id},
-		"X-Hub-Signature-256": {"sha256=" + hex.EncodeToString(mac.Sum(nil))},
-	}
+	d := q.g.Sign(http.Header{
+		"Content-Type":   {"application/json"},
+		"User-Agent":     {"GitHub-Hookshot/fake"},
+		"X-Github-Event": {event},
+	}, mustJSON(payload))
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.all = append(q.all, hookDelivery{Delivery: Delivery{Header: header, Body: body}, repo: repo, url: q.url})
+	q.all = append(q.all, hookDelivery{Delivery: d, repo: repo, url: q.url})
 	q.cond.Broadcast()
 }
 
@@ -103,6 +97,16 @@ func (g *GitHub) SendWebhooks(url string) {
 			"hook": map[string]any{"type": "Repository", "id": hookID, "active": true, "events": []string{"*"}},
 		})
 	}
+}
+
+// Sign makes a webhook of a header and a body, as another delivery. Nothing is sent.
+func (g *GitHub) Sign(header http.Header, body []byte) Delivery {
+	mac := hmac.New(sha256.New, []byte(g.WebhookSecret))
+	mac.Write(body)
+	header = header.Clone()
+	header.Set("X-Github-Delivery", randomHex(16))
+	header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
+	return Delivery{Header: header, Body: body}
 }
 
 // Redeliver sends once more every webhook about the repository that was made so far.

@@ -56,6 +56,8 @@ type Options struct {
 	Repo forge.Repo
 	// Files of the repository's first commit; nil for Files.
 	Files map[string]string
+	// Remote gives the workspaces of Files a backend in States; without, they have none.
+	Remote bool
 	// Patience is how long an Await waits; 0 means two minutes, which only a failure takes.
 	Patience time.Duration
 }
@@ -101,6 +103,11 @@ func New(t testing.TB, opts Options) *World {
 	files := opts.Files
 	if files == nil {
 		files = Files()
+	}
+	if opts.Remote {
+		for _, name := range []string{"a", "b", "c"} {
+			files[name+"/main.tf"] = Bucket(w.States.Backend(name), name, "1")
+		}
 	}
 	w.Forge.Commit(t, w.Repo, "main", "", files)
 	w.Environ = environ(t, cloud)
