@@ -29,8 +29,9 @@ func (e *Engine) letters(ctx context.Context, a *account) ([]letter, error) {
 	var letters []letter
 	applies, _ := a.applies()
 	open := a.change.State == forge.Open
-	// A draft that waits has a status, and gets its comment when it is ready.
-	if a.waits() && !a.change.Draft {
+	// A draft that waits has a status, and gets its comment when it is ready. That nothing is touched is a correction at most.
+	n := a.change.Notice
+	if a.waits() && n.State != forge.Pending && (n.State != forge.Success || a.has(keyPlan)) {
 		letters = append(letters, letter{key: keyPlan, final: true, write: func(context.Context) (prcomment.Report, error) {
 			return e.notice(a), nil
 		}})

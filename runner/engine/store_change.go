@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
 )
@@ -79,6 +80,16 @@ func (s *store) mergedAs(ctx context.Context, tx *sql.Tx, repo RepoID, commit st
 		return ChangeRow{}, false, fmt.Errorf("read the change that was merged as %s of %s: %w", commit, repo, err)
 	}
 	return c, ok, nil
+}
+
+// mergedSince reads the changes that were merged into a branch since some time by the forge's clock, by their numbers.
+func (s *store) mergedSince(ctx context.Context, tx *sql.Tx, repo RepoID, baseBranch string, since time.Time) ([]ChangeRow, error) {
+	all, err := list(ctx, tx, scanChange, "SELECT "+changeColumns+" FROM change WHERE repository = $1 AND state = 'merged' AND base_branch = $2 AND (closed_at >= $3 OR closed_at = 0) ORDER BY number",
+		string(repo), baseBranch, millis(since))
+	if err != nil {
+		return nil, fmt.Errorf("read the changes merged into %s of %s: %w", baseBranch, repo, err)
+	}
+	return all, nil
 }
 
 // setNotice writes what a change's comment and status say besides the runs.

@@ -132,3 +132,13 @@ func (s *store) dueEvents(ctx context.Context, tx *sql.Tx, limit int) ([]string,
 	}
 	return keys, nil
 }
+
+// commentEvents reads what was kept of the comments on a change, oldest first.
+func (s *store) commentEvents(ctx context.Context, tx *sql.Tx, repo RepoID, change int) ([]EventRow, error) {
+	all, err := list(ctx, tx, scanEvent, "SELECT "+eventColumns+" FROM event WHERE repository = $1 AND change_number = $2 AND kind = $3 ORDER BY received_at, key",
+		string(repo), change, string(forge.Commented))
+	if err != nil {
+		return nil, fmt.Errorf("read the comments on change %d of %s: %w", change, repo, err)
+	}
+	return all, nil
+}

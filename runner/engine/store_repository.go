@@ -136,9 +136,9 @@ func (s *store) branches(ctx context.Context, tx *sql.Tx, repo RepoID) (map[stri
 // if the branch is no longer at from; "" says that it was never seen.
 func (s *store) moveBranch(ctx context.Context, tx *sql.Tx, repo RepoID, name, from, to string) (moved bool, err error) {
 	if from == "" {
-		moved, err = s.change1(ctx, tx, "INSERT INTO branch (repository, name, seen) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", string(repo), name, to)
+		moved, err = s.change1(ctx, tx, "INSERT INTO branch (repository, name, seen, moved_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING", string(repo), name, to, millis(s.now()))
 	} else {
-		moved, err = s.change1(ctx, tx, "UPDATE branch SET seen = $1 WHERE repository = $2 AND name = $3 AND seen = $4", to, string(repo), name, from)
+		moved, err = s.change1(ctx, tx, "UPDATE branch SET seen = $1, moved_at = $2 WHERE repository = $3 AND name = $4 AND seen = $5", to, millis(s.now()), string(repo), name, from)
 	}
 	if err != nil {
 		return false, fmt.Errorf("move the branch %s of %s: %w", name, repo, err)
@@ -197,4 +197,13 @@ func (s *store) noteApplied(ctx context.Context, tx *sql.Tx, repo RepoID, name, 
 		return fmt.Errorf("note how %s of %s was applied: %w", name, repo, err)
 	}
 	return nil
+}
+
+// branchMovedAt reads when a branch was last handled further.
+func (s *store) branchMovedAt(ctx context.Context, tx *sql.Tx, repo RepoID, name string) (time.Time, error) {
+	ms, _, err := first(ctx, tx, scanNumber, "SELECT moved_at FROM branch WHERE repository = $1 AND name = $2", string(repo), name)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read when the branch %s of %s moved: %w", name, repo, err)
+	}
+	return moment(ms), nil
 }

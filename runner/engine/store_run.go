@@ -31,8 +31,10 @@ func scanRun(row scanner) (Run, error) {
 
 func (s *store) addRun(ctx context.Context, tx *sql.Tx, r Run) (Run, error) {
 	var err error
-	if r.ID, err = newID(); err != nil {
-		return Run{}, err
+	if r.ID == "" {
+		if r.ID, err = newID(); err != nil {
+			return Run{}, err
+		}
 	}
 	if r.Status == "" {
 		r.Status = Waiting
@@ -47,9 +49,9 @@ func (s *store) addRun(ctx context.Context, tx *sql.Tx, r Run) (Run, error) {
 		}
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO run (`+runColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', $9, $10, $11, $12, $13, $14, $15, 0, '', 0, $16, 0, $17)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', $9, $10, $11, $12, $13, $14, $15, 0, '', 0, $16, $17, $18)`,
 		r.ID, r.Operation, string(r.Repository), r.Workspace, r.Dir, r.Position, string(r.Kind), string(r.Status), lists[0], lists[1], lists[2],
-		r.Reviewed, r.Plan, r.Fingerprint, encode(r.Result), millis(r.CreatedAt), millis(r.EndedAt))
+		r.Reviewed, r.Plan, r.Fingerprint, encode(r.Result), millis(r.CreatedAt), millis(r.StartedAt), millis(r.EndedAt))
 	if err != nil {
 		return Run{}, fmt.Errorf("keep a run of %s in %s: %w", r.Workspace, r.Repository, err)
 	}

@@ -32,6 +32,7 @@ CREATE TABLE branch (
   repository TEXT NOT NULL,
   name TEXT NOT NULL,
   seen TEXT NOT NULL,            -- the last commit whose apply operation exists
+  moved_at BIGINT NOT NULL,      -- when seen was written
   PRIMARY KEY (repository, name)
 );
 

@@ -1,0 +1,272 @@
+package engine
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/plumbline-dev/plumbline/forge"
+	"github.com/plumbline-dev/plumbline/internal/audit"
+	"github.com/plumbline-dev/plumbline/prcomment"
+	"github.com/plumbline-dev/plumbline/workspaces"
+)
+
+// refusal is why a command is not done, in a sentence for who asked.
+type refusal struct{ why string }
+
+func (r *refusal) Error() string { return r.why }
+
+// command does what a comment asks for, or says why not.
+func (h *errand) command(ctx context.Context) error {
+	ev := h.event.Event
+	if ev.Comment == nil {
+		return &overError{"the event holds no comment"}
+	}
+	cmd, is, wrong := prcomment.ParseCommand(ev.Comment.Body)
+	if !is {
+		return &overError{"the comment is no command"}
+	}
+	if ours, err := h.ours(ctx, *ev.Comment); err != nil || ours {
+		return errors.Join(err, &overError{"it is a comment of our own"})
+	}
+	if again, err := h.askedBefore(ctx, cmd); err != nil || again {
+		return err // an edit that leaves the command as it was asks for nothing new
+	}
+	row, _, err := h.refresh(ctx, ev.Change)
+	if err != nil {
+		return err
+	}
+	if err := h.mayCommand(ctx, *ev.Comment, ev.Sender); err != nil {
+		return h.refused(ctx, row, cmd, err)
+	}
+	if wrong != nil {
+		return h.refused(ctx, row, cmd, &refusal{wrong.Error()})
+	}
+	h.react(ctx, forge.Seen)
+	switch cmd.Verb {
+	case prcomment.VerbPlan:
+		err = h.commandPlan(ctx, row, cmd)
+	case prcomment.VerbApply:
+		err = h.commandApply(ctx, row, cmd)
+	case prcomment.VerbUnlock:
+		err = h.commandUnlock(ctx, row, cmd)
+	default:
+		err = h.answer(ctx, row.Number, prcomment.Reply{Body: prcomment.Help()})
+	}
+	return h.refused(ctx, row, cmd, err)
+}
+
+// ours reports whether a comment was written with our own credentials.
+func (h *errand) ours(ctx context.Context, c forge.Comment) (bool, error) {
+	if c.Ours {
+		return true, nil
+	}
+	self, err := h.forge.Client.Self(ctx)
+	return err == nil && strings.EqualFold(self, c.Author), err
+}
+
+// askedBefore reports whether an earlier version of the comment asked for the same.
+func (h *errand) askedBefore(ctx context.Context, cmd prcomment.Command) (bool, error) {
+	again := false
+	err := h.DB.Read(ctx, func(tx *sql.Tx) error {
+		earlier, err := h.store.commentEvents(ctx, tx, h.event.Repository, h.event.Event.Change)
+		for _, ev := range earlier {
+			c := ev.Event.Comment
+			if ev.Key == h.event.Key || c == nil || c.ID != h.event.Event.Comment.ID || !c.UpdatedAt.Before(h.event.Event.Comment.UpdatedAt) {
+				continue
+			}
+			old, is, wrong := prcomment.ParseCommand(c.Body)
+			again = again || is && wrong == nil && old.Verb == cmd.Verb && slices.Equal(old.Workspaces, cmd.Workspaces)
+		}
+		return err
+	})
+	return again, err
+}
+
+// mayCommand is a refusal unless the author of the comment may command, and whoever has edited it.
+func (h *errand) mayCommand(ctx context.Context, c forge.Comment, sender string) error {
+	people := []string{c.Author}
+	if sender != "" && !strings.EqualFold(sender, c.Author) {
+		people = append(people, sender) // who edited it; where that is not told, forges let only those with write permission
+	}
+	for _, login := range people {
+		permission, err := h.forge.Client.Permission(ctx, h.repo.Repo, login)
+		if err != nil {
+			return err
+		}
+		if permission < forge.Write {
+			return &refusal{fmt.Sprintf("it takes write permission in %s, and %s has %s.", h.repo.Repo, codeName(login),
+				map[bool]string{true: "read permission", false: "none"}[permission == forge.Read])}
+		}
+	}
+	return nil
+}
+
+// react leaves a sign under the comment. Without it nothing is lost.
+func (h *errand) react(ctx context.Context, r forge.Reaction) {
+	if err := h.forge.Client.React(ctx, h.repo.Repo, h.event.Event.Comment.ID, r); err != nil {
+		h.log.Info("a reaction could not be left", "event", h.event.Key, "error", h.plain(err.Error()))
+	}
+}
+
+// answer replies to the comment. The key makes it one reply, however often the event is worked.
+func (h *errand) answer(ctx context.Context, number int, r prcomment.Reply) error {
+	c := h.event.Event.Comment
+	if r.Command == "" && r.Refused {
+		r.Command = forge.Cut(strings.TrimSpace(c.Body), 100)
+	}
+	if r.To == "" && r.Refused {
+		r.To = c.Author
+	}
+	return h.reply(ctx, h.repo.ID, number, replyName(*c), r)
+}
+
+// replyName tells a reply from those to other comments, and to earlier versions of this one.
+func replyName(c forge.Comment) string { return fmt.Sprintf("%s-%d", c.ID, c.UpdatedAt.Unix()) }
+
+// refuse says why something that a comment asked for is not done.
+func (h *errand) refuse(ctx context.Context, number int, why string) error {
+	if h.event.Event.Comment == nil {
+		return nil
+	}
+	h.react(ctx, forge.Refused)
+	return h.answer(ctx, number, prcomment.Reply{Refused: true, Says: why})
+}
+
+// refused answers a refusal and notes it; other errors are returned as they are.
+func (h *errand) refused(ctx context.Context, row ChangeRow, cmd prcomment.Command, err error) error {
+	var no *refusal
+	if !errors.As(err, &no) {
+		return err
+	}
+	if err := h.refuse(ctx, row.Number, no.why); err != nil {
+		return err
+	}
+	verb := string(cmd.Verb)
+	if verb == "" {
+		verb = "command"
+	}
+	return h.conclude(ctx, func(*sql.Tx) ([]audit.Entry, error) {
+		return []audit.Entry{{
+			Actor: h.event.Event.Comment.Author, Action: verb, Change: int64(row.Number), Commit: row.Head.Commit, Allowed: false,
+			Reason: "refused: " + no.why, Details: h.commandDetails(cmd),
+		}}, nil
+	})
+}
+
+func (h *errand) commandDetails(cmd prcomment.Command) map[string]string {
+	return map[string]string{"command": string(cmd.Verb), "comment": h.event.Event.Comment.ID, "event": h.event.Event.Key}
+}
+
+// commandPlan plans again.
+func (h *errand) commandPlan(ctx context.Context, row ChangeRow, cmd prcomment.Command) error {
+	p := planRequest{
+		cause: CauseCommand, actor: h.event.Event.Comment.Author, eventAt: h.event.ReceivedAt,
+		replyTo: h.event.Event.Comment.ID, chosen: cmd.Workspaces,
+	}
+	switch row.State {
+	case forge.Open:
+		return h.plan(ctx, row, p)
+	case forge.Merged:
+		if err := h.advance(ctx, row.Base.Branch, h.event.ReceivedAt); err != nil {
+			return err
+		}
+		return h.planMerged(ctx, row, p)
+	}
+	return &refusal{"it is closed; open it again to have it planned."}
+}
+
+// commandUnlock has the state locks looked at that runs may have left behind.
+func (h *errand) commandUnlock(ctx context.Context, row ChangeRow, cmd prcomment.Command) error {
+	op := Operation{
+		Repository: h.repo.ID, Change: row.Number, Kind: KindUnlock, Cause: CauseCommand, Actor: h.event.Event.Comment.Author,
+		Branch: row.Base.Branch, HeadCommit: row.Head.Commit, ReplyTo: h.event.Event.Comment.ID, EventAt: h.event.ReceivedAt,
+	}
+	var candidates []*workspaces.Workspace
+	if row.State == forge.Merged {
+		tip, set, err := h.atTip(ctx, row.Base.Branch)
+		if err != nil {
+			return err
+		}
+		touched, err := h.standings(ctx, row.Number)
+		if err != nil {
+			return err
+		}
+		op.BaseCommit, op.Commit = tip, tip
+		for _, w := range set.Workspaces {
+			if _, mine := touched[w.Name]; mine {
+				candidates = append(candidates, w)
+			}
+		}
+	} else {
+		current, known, err := h.current(ctx, row)
+		if err != nil {
+			return err
+		}
+		if !known || !planned(row.Change, current) {
+			return &refusal{"nothing of this change is planned, so it is not known which states it is about. Comment `plumbline plan` first."}
+		}
+		op.BaseCommit, op.Commit = current.BaseCommit, current.Commit
+		var runs []Run
+		err = h.DB.Read(ctx, func(tx *sql.Tx) (err error) {
+			runs, err = h.store.runsOf(ctx, tx, current.ID)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, r := range runs {
+			if r.Status != Removed {
+				candidates = append(candidates, &workspaces.Workspace{Name: r.Workspace, Dir: r.Dir})
+			}
+		}
+	}
+	chosen, err := pick(candidates, cmd.Workspaces)
+	if err != nil {
+		return err
+	}
+	if len(chosen) == 0 {
+		return &refusal{"this change touches no workspace."}
+	}
+	runs := make([]Run, 0, len(chosen))
+	all := make([]judged, 0, len(chosen))
+	for i, w := range chosen {
+		runs = append(runs, Run{Workspace: w.Name, Dir: w.Dir, Position: i, Around: []string{w.Name}})
+		all = append(all, judged{w, judgement{Reason: "asked for by somebody with write permission; it is released only if its run is surely gone"}})
+	}
+	return h.conclude(ctx, func(tx *sql.Tx) ([]audit.Entry, error) {
+		if err := h.unmoved(ctx, tx, row); err != nil {
+			return nil, err
+		}
+		if _, err := h.addApply(ctx, tx, op, runs); err != nil {
+			return nil, err
+		}
+		return h.commandEntries(op, all, cmd), h.wantReport(ctx, tx, Subject{Repository: h.repo.ID, Change: row.Number}, true)
+	})
+}
+
+// commandEntries are the audit entries of an operation that a comment asked for.
+func (h *errand) commandEntries(op Operation, all []judged, cmd prcomment.Command) []audit.Entry {
+	entries := h.entries(op, all)
+	for i := range entries {
+		for key, value := range h.commandDetails(cmd) {
+			entries[i].Details[key] = value
+		}
+	}
+	return entries
+}
+
+// pick chooses workspaces by the names that a person wrote; none means all.
+func pick(from []*workspaces.Workspace, names []string) ([]*workspaces.Workspace, error) {
+	if len(names) == 0 {
+		return from, nil
+	}
+	chosen, err := (&workspaces.Set{Workspaces: from}).Select(names)
+	if err != nil {
+		return nil, &refusal{sentence(forge.Cut(strings.ReplaceAll(err.Error(), "\n", "; "), 1000))}
+	}
+	return chosen, nil
+}

@@ -1,0 +1,207 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/plumbline-dev/plumbline/forge"
+	"github.com/plumbline-dev/plumbline/workspaces"
+)
+
+// ground is what a decision about two commits rests on.
+type ground struct {
+	Base, Commit string          // what is compared, and whose files are run
+	BaseSet, Set *workspaces.Set // of both; Set is under the rules of BaseSet
+	Affected     []*workspaces.Workspace
+	Notes        []string // sentences for the report
+}
+
+// brokenError says that a commit has no workspaces because its plumbline.yaml cannot be used.
+type brokenError struct {
+	base     bool // the base branch's, not the change's
+	branch   string
+	problems []workspaces.Problem
+}
+
+func (b *brokenError) Error() string {
+	return fmt.Sprintf("%s of %s cannot be used: %v", workspaces.ConfigFile, b.branch, b.problems)
+}
+
+// survey looks at what differs between two commits that the mirror has.
+func (h *errand) survey(ctx context.Context, branch, base, commit string) (ground, error) {
+	g := ground{Base: base, Commit: commit}
+	c, err := h.clone(ctx, h.repo)
+	if err != nil {
+		return g, err
+	}
+	set, asked, err := c.guarded(ctx, base, commit)
+	if problems := workspaces.Problems(err); len(problems) > 0 {
+		return g, &brokenError{base: errors.As(err, new(*brokenBaseError)), branch: branch, problems: problems}
+	}
+	if err != nil {
+		return g, err
+	}
+	g.Set = set
+	if g.BaseSet, err = c.set(ctx, base); err != nil {
+		return g, err
+	}
+	for _, rule := range asked {
+		g.Notes = append(g.Notes, sentence(names(rule.Workspaces)+": "+rule.String()))
+	}
+	changed, err := c.changed(ctx, base, commit)
+	if err != nil {
+		return g, err
+	}
+	g.Affected = workspaces.Affected(g.BaseSet, g.Set, changed)
+	for _, problem := range g.Set.Problems {
+		if problem.Workspace != "" && slices.ContainsFunc(g.Affected, func(w *workspaces.Workspace) bool { return w.Name == problem.Workspace }) {
+			g.Notes = append(g.Notes, sentence(problem.Error()))
+		}
+	}
+	return g, nil
+}
+
+// lay lays the ground of an open change: its head merged into the tip of its base branch. A notice that waits says why
+// there is none.
+func (h *errand) lay(ctx context.Context, c forge.Change) (ground, Notice, error) {
+	mirror, err := h.clone(ctx, h.repo)
+	if err != nil {
+		return ground{}, Notice{}, err
+	}
+	tip, err := mirror.fetchChange(ctx, c)
+	if err != nil {
+		return ground{}, Notice{}, err
+	}
+	merged, err := mirror.mergeChange(ctx, c.Number, tip, c.Head.Commit)
+	if err != nil {
+		return ground{}, Notice{}, err
+	}
+	if merged.Commit == "" {
+		return ground{Base: tip}, conflict(c.Base.Branch, merged.Conflicts), nil
+	}
+	g, err := h.survey(ctx, c.Base.Branch, tip, merged.Commit)
+	var broken *brokenError
+	if errors.As(err, &broken) {
+		return ground{Base: tip}, broken.notice(), nil
+	}
+	return g, Notice{}, err
+}
+
+// atTip fetches a branch and returns the commit at its tip with its workspaces.
+func (h *errand) atTip(ctx context.Context, branch string) (string, *workspaces.Set, error) {
+	c, err := h.clone(ctx, h.repo)
+	if err != nil {
+		return "", nil, err
+	}
+	tip, err := c.fetchBranch(ctx, branch)
+	if err != nil {
+		return "", nil, err
+	}
+	set, err := c.set(ctx, tip)
+	if len(workspaces.Problems(err)) > 0 {
+		err = &refusal{fmt.Sprintf("`%s` of %s has mistakes: %v", workspaces.ConfigFile, codeName(branch), err)}
+	}
+	return tip, set, err
+}
+
+// conflictShort is what the status of a change with conflicts says, and how such a notice is known again.
+const conflictShort = "conflicts with its base branch"
+
+// mostListed is how many files or problems a notice lists.
+const mostListed = 50
+
+func conflict(branch string, files []string) Notice {
+	listed := make([]string, 0, mostListed)
+	for _, f := range files[:min(len(files), mostListed)] {
+		listed = append(listed, codeName(f))
+	}
+	text := fmt.Sprintf("This branch conflicts with %s in %s", codeName(branch), strings.Join(listed, ", "))
+	if more := len(files) - len(listed); more > 0 {
+		text += fmt.Sprintf(" and %d more files", more)
+	}
+	return Notice{
+		Waits: text + fmt.Sprintf(". Nothing is planned until that is settled: merge %s into it, or rebase it, and push.", codeName(branch)),
+		State: forge.Failure, Short: conflictShort,
+	}
+}
+
+func (b *brokenError) notice() Notice {
+	n := Notice{State: forge.Failure, Short: workspaces.ConfigFile + " has mistakes"}
+	if b.base {
+		n.Waits = fmt.Sprintf("`%s` of %s cannot be used, so what guards its workspaces is not known and nothing is planned. Mend it there, then comment `plumbline plan` here:",
+			workspaces.ConfigFile, codeName(b.branch))
+		n.Short = workspaces.ConfigFile + " of the base branch has mistakes"
+	} else {
+		n.Waits = fmt.Sprintf("`%s` cannot be used, so nothing is planned:", workspaces.ConfigFile)
+	}
+	for i, problem := range b.problems {
+		if i == mostListed {
+			n.Waits += fmt.Sprintf("\nand %d more", len(b.problems)-i)
+			break
+		}
+		n.Waits += "\n" + strings.ReplaceAll(problem.Error(), "\n", " ")
+	}
+	return n
+}
+
+// upstream returns, for each workspace, those of the set that it depends on, directly or through others.
+func upstream(set *workspaces.Set) map[string][]string {
+	before := map[string][]string{}
+	for _, w := range set.Workspaces { // dependencies come first, so one pass settles it
+		var all []string
+		for _, name := range w.DependsOn {
+			all = append(all, name)
+			all = append(all, before[name]...)
+		}
+		slices.Sort(all)
+		before[w.Name] = slices.Compact(all)
+	}
+	return before
+}
+
+// downstream returns the names given and those of all workspaces that depend on one of them.
+func downstream(set *workspaces.Set, of []string) []string {
+	moved := slices.Clone(of)
+	before := upstream(set)
+	for _, w := range set.Workspaces {
+		if slices.ContainsFunc(before[w.Name], func(name string) bool { return slices.Contains(of, name) }) {
+			moved = append(moved, w.Name)
+		}
+	}
+	slices.Sort(moved)
+	return slices.Compact(moved)
+}
+
+// codeName is a name between backticks, which reports show as code.
+func codeName(name string) string {
+	return "`" + strings.ReplaceAll(name, "`", "'") + "`"
+}
+
+// names lists names for people.
+func names(all []string) string {
+	quoted := make([]string, 0, len(all))
+	for _, name := range all {
+		quoted = append(quoted, codeName(name))
+	}
+	if n := len(quoted); n > 20 {
+		quoted = append(quoted[:20], fmt.Sprintf("%d more", n-20))
+	}
+	if n := len(quoted); n > 1 {
+		return strings.Join(quoted[:n-1], ", ") + " and " + quoted[n-1]
+	}
+	return strings.Join(quoted, "")
+}
+
+// sentence ends a text with a full stop.
+func sentence(text string) string {
+	if text == "" || strings.ContainsAny(text[len(text)-1:], ".!?:") {
+		return text
+	}
+	return text + "."
+}
+
+// short is how a commit is named to people.
+func short(commit string) string { return commit[:min(len(commit), 8)] }
