@@ -131,6 +131,12 @@ func (r *Runner) open(ctx context.Context, w *workspaces.Workspace) (o opened, e
 	return o, err
 }
 
+// Applying reports whether, in a work directory, an apply of a workspace goes on
+// whose Plumbline died.
+func Applying(workDir, workspace string) (bool, error) {
+	return terraform.Applying(filepath.Join(workDir, slug(workspace), "data"))
+}
+
 // mistake is what discovery found wrong with a workspace, or with a module that
 // it calls: what cannot be read, or leads out of the repository, is not run.
 func (r *Runner) mistake(w *workspaces.Workspace) error {

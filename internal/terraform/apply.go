@@ -437,6 +437,16 @@ func (d *Dir) Abandoned() (*Abandoned, error) {
 	return d.abandoned()
 }
 
+// Applying reports whether an apply goes on in a data directory whose Plumbline died.
+func Applying(dataDir string) (bool, error) {
+	d := &Dir{opts: Options{DataDir: dataDir}}
+	if !exists(d.data(applyName, "record.json")) {
+		return false, nil
+	}
+	a, err := d.Abandoned()
+	return a != nil && a.Running, err
+}
+
 // ForgetAbandoned forgets what [Dir.Abandoned] has returned, once people were told. An apply that still runs, or another
 // one than this, is not forgotten; nil is nothing to forget.
 func (d *Dir) ForgetAbandoned(told *Abandoned) error {

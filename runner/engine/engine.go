@@ -90,10 +90,11 @@ type Engine struct {
 	mu      sync.Mutex
 	clones  *repositories // made by who first needs one; see clone
 	state   state
-	busy    map[string]*working  // what this process works on, by kind and id
-	idle    *sync.Cond           // of mu: something is no longer busy
-	rested  map[string]time.Time // when work on a run that is not over was last left
-	beating error                // why the heart does not beat; nil when it does
+	sites   map[string]chan struct{} // who uses which site; see occupy
+	busy    map[string]*working      // what this process works on, by kind and id
+	idle    *sync.Cond               // of mu: something is no longer busy
+	rested  map[string]time.Time     // when work on a run that is not over was last left
+	beating error                    // why the heart does not beat; nil when it does
 }
 
 type state int

@@ -2,11 +2,100 @@ package engine
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
+	"time"
+
+	"github.com/plumbline-dev/plumbline/runner"
+	"github.com/plumbline-dev/plumbline/workspaces"
 )
+
+// lockedFor is how long after the death of its process an apply counts as still running because the state is locked and
+// nothing else is known of it on this machine.
+const lockedFor = 2 * time.Minute
 
 // recoverRun sees what became of a run whose worker is gone: r.Owner is a dead process, or this one. A run that has
 // applied nothing is given back; one that was applying is examined. After an error it is tried again.
 func (e *Engine) recoverRun(ctx context.Context, r Run) error {
-	return errors.New("not built yet")
+	t := &task{Engine: e, run: r}
+	died := time.Time{}
+	err := e.DB.Tx(ctx, func(tx *sql.Tx) (err error) {
+		if ended, ok, err := first(ctx, tx, scanNumber, "SELECT ended_at FROM process WHERE id = $1", r.Owner); err != nil {
+			return err
+		} else if ok {
+			died = moment(ended)
+		}
+		if r.Kind == KindPlan || r.Phase != PhaseApplying {
+			return t.giveBack(ctx, tx)
+		}
+		return t.read(ctx, tx)
+	})
+	if errors.Is(err, errTaken) {
+		return nil
+	}
+	if err != nil || r.Kind == KindPlan || r.Phase != PhaseApplying {
+		return err
+	}
+	return t.examine(ctx, died)
+}
+
+// giveBack has a run that has applied nothing begun again.
+func (t *task) giveBack(ctx context.Context, tx *sql.Tx) error {
+	r := t.run
+	r.Plan, r.Fingerprint, r.Result = "", "", nil
+	now, err := t.store.stepRun(ctx, tx, r, Queued)
+	if err != nil {
+		return err
+	}
+	if now.Status == Queued {
+		return t.hint(ctx, tx, runJob(now))
+	}
+	return t.Engine.settle(ctx, tx, now.Operation)
+}
+
+// examine finds out what became of an apply. It is never repeated blindly: only one that has changed nothing is begun
+// again, and then it goes through the gate like any other.
+func (t *task) examine(ctx context.Context, died time.Time) error {
+	release, err := t.occupy(ctx, t.run)
+	if err != nil {
+		return err
+	}
+	defer release()
+	f, err := t.furnish(ctx)
+	if errors.Is(err, errOccupied) {
+		t.log.Info("an apply goes on whose process died", "run", t.run.ID, "workspace", t.run.Workspace)
+		return nil // looked at again
+	}
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	if f.workspace.Removed {
+		return t.write(ctx, t.run, Interrupted, runner.Result{Status: runner.Failed, Err: fmt.Errorf("%w. Its directory is not in the commit any more", runner.ErrInterrupted)})
+	}
+	in, res, err := f.runner.Settle(ctx, f.workspace, t.run.Plan)
+	if err != nil {
+		return err
+	}
+	t.log.Info("an interrupted apply was examined", "run", t.run.ID, "workspace", t.run.Workspace, "plan", t.run.Plan, "fate", in.Fate, "reason", in.Reason)
+	r := t.run
+	switch in.Fate {
+	case runner.StillRunning:
+		if in.Locked == nil || t.Now().Sub(died) < lockedFor && !died.IsZero() {
+			return nil // looked at again
+		}
+		res = runner.Result{Workspace: f.workspace, Status: runner.Failed, Receipt: in.Receipt,
+			Err: fmt.Errorf("%w. Nothing of it is left on this machine, and %s", runner.ErrInterrupted, in.Locked)}
+		return t.write(ctx, r, Interrupted, res)
+	case runner.NotBegun:
+		return t.persist(ctx, func(tx *sql.Tx) error { return t.giveBack(ctx, tx) })
+	case runner.Completed:
+		res.Notes = append(res.Notes, "The server died while this was being applied. The apply went on by itself and completed.")
+		return t.write(ctx, r, Applied, res)
+	}
+	if res.Workspace == nil {
+		res.Workspace = &workspaces.Workspace{Name: r.Workspace, Dir: r.Dir}
+	}
+	return t.write(ctx, r, Interrupted, res)
 }
