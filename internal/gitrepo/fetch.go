@@ -73,9 +73,10 @@ func (m *Mirror) fetch(ctx context.Context, address string, cred Credential, ref
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, m.timeout, fmt.Errorf("not done after %s: %w", m.timeout, ErrUnreachable))
-	defer cancel()
 	return m.exclusive(ctx, func(held *lock) error {
+		// Waiting for others does not count.
+		ctx, cancel := context.WithTimeoutCause(ctx, m.timeout, fmt.Errorf("not done after %s: %w", m.timeout, ErrUnreachable))
+		defer cancel()
 		g := held.git()
 		g.env = settings.apply(g.env)
 		err := g.fetch(ctx, address, cred, refspecs)

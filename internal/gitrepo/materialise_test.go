@@ -268,6 +268,25 @@ func TestMaterialiseIsInterrupted(t *testing.T) {
 		}
 		s.expect(two, nil, 0, want)
 	}
+	// And when another commit comes next, nothing of the one that was cut off
+	// stays.
+	s := newSite(t, dir)
+	tr := tree(t, s.repo, two)
+	names := slices.Collect(maps.Keys(more))
+	if _, err := gitrepo.Materialise(&countdown{Context: t.Context(), left: 20}, tr, gitrepo.Placement{Dir: s.dir, Index: s.index, Files: names}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if n := len(listing(t, s.dir)); n == 0 || n == len(more) {
+		t.Fatalf("the interruption left %d files, want some", n)
+	}
+	if _, err := s.put(one, nil); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{}
+	for name := range files {
+		want[name] = "one"
+	}
+	s.expect(one, nil, 0, want)
 }
 
 // countdown is a context that ends after it was asked so many times.

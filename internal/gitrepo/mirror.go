@@ -272,6 +272,22 @@ func (m *Mirror) Drop(ctx context.Context, refs ...string) error {
 	return nil
 }
 
+// Untidy reports whether enough has piled up for Maintain to be worth its while:
+// each fetch leaves a pack or a few single objects, and reading gets slower with
+// every pack.
+func (m *Mirror) Untidy() bool {
+	const packs, singles = 30, 30
+	count := func(pattern string) int {
+		found, err := filepath.Glob(filepath.Join(globEscape(m.dir), "objects", pattern))
+		if err != nil {
+			return 0
+		}
+		return len(found)
+	}
+	// Ids are random: one directory of 256 tells of all.
+	return count("pack/*.pack") > packs || count("17/*") > singles
+}
+
 // Maintain packs what many fetches brought and drops what no ref has led to for
 // two weeks. Readers go on meanwhile; fetches wait. It is for a quiet hour.
 func (m *Mirror) Maintain(ctx context.Context) error {

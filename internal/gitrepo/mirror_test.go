@@ -272,6 +272,31 @@ func TestMirrorBranchBecomesDirectory(t *testing.T) {
 	}
 }
 
+// One ref cannot be written: none is.
+func TestMirrorFetchIsAtomic(t *testing.T) {
+	t.Parallel()
+	root, checkout := origin(t, map[string]string{"a.tf": "1"})
+	url := filepath.Join(root, "live.git")
+	m := mirror(t, filepath.Join(t.TempDir(), "m.git"))
+	fetch(t, m, url)
+	before := refs(t, m)
+	write(t, checkout, map[string]string{"a.tf": "2"})
+	commit(t, checkout)
+	git(t, checkout, "push", "-q", "up", "main", "main:zz")
+	write(t, m.Dir(), map[string]string{"refs/heads/zz/junk": "in the way\n"})
+	err := m.Fetch(t.Context(), url, gitrepo.Credential{}, allHeads)
+	if err == nil || errors.Is(err, gitrepo.ErrUnreachable) || errors.Is(err, gitrepo.ErrAuth) {
+		t.Errorf("got %v", err)
+	}
+	if err := os.RemoveAll(filepath.Join(m.Dir(), "refs", "heads", "zz")); err != nil {
+		t.Fatal(err)
+	}
+	if got := refs(t, m); !maps.Equal(got, before) {
+		t.Errorf("a fetch that failed moved refs to %v", got)
+	}
+	fetch(t, m, url)
+}
+
 func TestMirrorIsMadeOnce(t *testing.T) {
 	t.Parallel()
 	root, _ := origin(t, map[string]string{"a.tf": "1"})
@@ -503,6 +528,20 @@ func TestMirrorIsMaintained(t *testing.T) {
 		git(t, checkout, "push", "-q", "up", "main")
 		fetch(t, m, filepath.Join(root, "live.git"))
 	}
+	if m.Untidy() {
+		t.Error("five fetches make it untidy")
+	}
+	for i := range 40 {
+		write(t, m.Dir(), map[string]string{fmt.Sprintf("objects/pack/pack-%040d.pack", i): "", fmt.Sprintf("objects/pack/pack-%040d.keep", i): ""})
+	}
+	if !m.Untidy() {
+		t.Error("forty packs do not make it untidy")
+	}
+	for i := range 40 {
+		if err := errors.Join(os.Remove(filepath.Join(m.Dir(), fmt.Sprintf("objects/pack/pack-%040d.pack", i))), os.Remove(filepath.Join(m.Dir(), fmt.Sprintf("objects/pack/pack-%040d.keep", i)))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	open := tree(t, m.Repo(), "main")
 	if err := m.Maintain(t.Context()); err != nil {
 		t.Fatal(err)
@@ -514,4 +553,43 @@ func TestMirrorIsMaintained(t *testing.T) {
 		t.Errorf("packs: %v, %v", packs, err)
 	}
 	fetch(t, m, filepath.Join(root, "live.git"))
+}
+
+// Git is killed at any moment of a fetch. Refs are where they were or where
+// they are to be, and the next fetch works.
+func TestMirrorFetchIsKilledAnywhere(t *testing.T) {
+	t.Parallel()
+	root, checkout := origin(t, map[string]string{"a.tf": "0"})
+	url := filepath.Join(root, "live.git")
+	m := mirror(t, filepath.Join(t.TempDir(), "m.git"))
+	start := time.Now()
+	fetch(t, m, url)
+	whole := time.Since(start)
+	killed := 0
+	for i := range 30 {
+		before := refs(t, m)["refs/heads/main"]
+		write(t, checkout, map[string]string{"a.tf": fmt.Sprint(i), fmt.Sprintf("f%d", i): "x"})
+		id := commit(t, checkout)
+		git(t, checkout, "push", "-q", "up", "main", fmt.Sprintf("main:b%d", i))
+		ctx, cancel := context.WithTimeout(t.Context(), rand.N(whole+whole/2))
+		err := m.Fetch(ctx, url, gitrepo.Credential{}, allHeads)
+		cancel()
+		if err != nil {
+			killed++
+		}
+		if got := refs(t, m)["refs/heads/main"]; got != id && (err == nil || got != before) {
+			t.Errorf("main is at %s after %v, want %s or %s", got, err, before, id)
+		}
+		if i%3 == 0 {
+			fetch(t, m, url)
+			if got := refs(t, m)["refs/heads/main"]; got != id {
+				t.Errorf("the next fetch left main at %s, want %s", got, id)
+			}
+		}
+	}
+	if killed == 0 {
+		t.Error("no fetch was killed: the test shows nothing")
+	}
+	t.Logf("%d of 30 fetches were killed", killed)
+	git(t, m.Dir(), "fsck", "--strict")
 }

@@ -191,6 +191,24 @@ func TestSpansRebaseTakesItsOwnOnly(t *testing.T) {
 	}
 }
 
+// A change that was built on another one holds that one's commits too.
+func TestSpansStackedRebases(t *testing.T) {
+	t.Parallel()
+	b, from := newBranch(t)
+	one := b.change("one", "1a", "1b")
+	git(t, b.dir, "checkout", "-q", "one")
+	two := b.change("two", "2a", "2b")
+	b.add("push")
+	onto := b.rebase("one")
+	commit := b.rebase("two")
+	r := open(t, b.dir)
+	spans, err := r.Spans(t.Context(), from, commit, []gitrepo.MergedChange{{Number: 2, Head: two, MergeCommit: commit}, {Number: 1, Head: one, MergeCommit: onto}})
+	want := []string{"0 : push", "1 rebase: 1a, 1b", "2 rebase: 2a, 2b"}
+	if got := show(t, r, from, spans); err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+}
+
 // Whoever merges by hand makes a commit that the forge does not name.
 func TestSpansMergedByHand(t *testing.T) {
 	t.Parallel()

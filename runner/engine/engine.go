@@ -224,6 +224,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { e.beat(alive, fence) })
 	wg.Go(func() { e.sweepUntil(sweeping) })
+	wg.Go(func() { e.tidyUntil(sweeping, time.Hour) })
 	<-sweeping.Done()
 
 	e.stop(context.Cause(sweeping))

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -217,27 +216,4 @@ func (c *clone) forget(ctx context.Context, change int) error {
 		return fmt.Errorf("%s: %w", c.id, err)
 	}
 	return nil
-}
-
-// maintain packs the mirrors that this process has open. It is for a quiet hour.
-func (g *repositories) maintain(ctx context.Context) error {
-	g.mu.Lock()
-	clones := make([]*clone, 0, len(g.clones))
-	for _, c := range g.clones {
-		clones = append(clones, c)
-	}
-	g.mu.Unlock()
-	var failed error
-	for _, c := range clones {
-		c.mu.Lock()
-		mirror := c.mirror
-		c.mu.Unlock()
-		if mirror != nil {
-			failed = errors.Join(failed, mirror.Maintain(ctx))
-		}
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return failed
 }

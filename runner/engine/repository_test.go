@@ -473,3 +473,32 @@ func await(t *testing.T, what string, so func() bool) {
 		}
 	}
 }
+
+func TestCloneIsTidied(t *testing.T) {
+	t.Parallel()
+	h := startHub(t, someFiles())
+	e := &Engine{Options: Options{DataDir: t.TempDir(), Environ: gitEnviron(), Forges: []ForgeOptions{{Name: "github", Client: h.client, Repos: []string{"*/*"}}}}}
+	c, err := e.clone(t.Context(), h.row())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.fetchBranch(t.Context(), "main"); err != nil {
+		t.Fatal(err)
+	}
+	// Git does not mind what is not its own among single objects.
+	for i := range 40 {
+		name := filepath.Join(c.mirror.Dir(), "objects", "17", fmt.Sprintf("%038d", i))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, end := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	all.Go(func() { e.tidyUntil(ctx, 10*time.Millisecond) })
+	await(t, "the mirror to be packed", func() bool {
+		packs, err := filepath.Glob(filepath.Join(c.mirror.Dir(), "objects", "pack", "*.pack"))
+		return err == nil && len(packs) == 1
+	})
+	end()
+	all.Wait()
+}
