@@ -214,7 +214,7 @@ func TestServerConfigNamesTheFlagThatIsWrong(t *testing.T) {
 func TestServerConfigFileThatIsNotThere(t *testing.T) {
 	for path, want := range map[string]string{
 		filepath.Join(t.TempDir(), "server.yaml"): "no such file or directory",
-		t.TempDir():                               "it is not a regular file",
+		t.TempDir(): "it is not a regular file",
 	} {
 		_, _, err := readServerConfig(configSource{file: path, getenv: serverEnviron})
 		if err == nil || !strings.Contains(err.Error(), path+": "+want) || !strings.Contains(err.Error(), "docs/serve.md") {

@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // interrupts returns a context that the first SIGINT, SIGTERM or SIGHUP cancels, and a
@@ -33,15 +34,22 @@ func (p *program) interrupts() (ctx context.Context, hurry <-chan struct{}, stop
 				return
 			case <-signals:
 			}
-			switch n {
-			case 1:
+			grace := time.Duration(p.grace.Load())
+			switch {
+			case n == 1 && grace > 0:
+				cancel()
+				fmt.Fprintf(p.stderr, "plumbline: stopping. Plans are interrupted; applies may take %s to end. A second signal asks their Terraform to stop.\n", grace)
+			case n == 2 && grace > 0:
+				close(closing)
+				fmt.Fprintln(p.stderr, "plumbline: stopping at once. Terraform is asked to stop and to save its state.")
+			case n == 1:
 				cancel()
 				if p.idle.Load() {
 					continue
 				}
 				fmt.Fprintln(p.stderr, "\nplumbline: interrupted. Terraform was asked to stop; waiting for it to end and to save its state.\n"+
 					"plumbline: a second interrupt makes it exit at once: what an apply has created and not yet saved may be lost from the state.")
-			case 2:
+			case n == 2:
 				close(closing)
 				fmt.Fprintln(p.stderr, "plumbline: interrupted again. Terraform exits at once; what it could not save, and where, follows.")
 			}

@@ -70,6 +70,9 @@ type program struct {
 	hurry <-chan struct{}
 	// idle is set while nothing runs that an interrupt could leave half done.
 	idle *atomic.Bool
+	// grace is how long a server's applies may take to end, in nanoseconds; 0
+	// while no server runs.
+	grace *atomic.Int64
 }
 
 // status is an error that carries the exit status and says nothing more: what
@@ -81,7 +84,7 @@ func (s status) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 // run runs one command line, listening for interrupts, and returns the exit
 // status.
 func (p *program) run(args []string) int {
-	p.idle = new(atomic.Bool)
+	p.idle, p.grace = new(atomic.Bool), new(atomic.Int64)
 	ctx, hurry, stop := p.interrupts()
 	defer stop()
 	p.hurry = hurry
@@ -130,6 +133,7 @@ func (p *program) app() *cli.App {
 			"   plumbline plan            what would change, as the comment a pull request would get\n" +
 			"   plumbline apply           apply what was planned, if it still holds\n" +
 			"   plumbline drift           what has changed outside of Git\n" +
+			"   plumbline serve           all of it on GitHub or Gitea: plans as comments, applies on merge\n" +
 			"   plumbline demo            the whole life of a change on a toy cloud",
 		Flags: globalFlags(),
 		Commands: []*cli.Command{
@@ -140,6 +144,7 @@ func (p *program) app() *cli.App {
 			p.plansCommand(),
 			p.validateCommand(),
 			p.migrateCommand(),
+			p.serveCommand(),
 			p.auditCommand(),
 			p.demoCommand(),
 		},
