@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,12 +63,13 @@ func runScripts(t *testing.T, dir string, more func(*testscript.Env)) {
 				"GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.com",
 				"GIT_AUTHOR_DATE=2026-01-02T03:04:05Z", "GIT_COMMITTER_DATE=2026-01-02T03:04:05Z",
 			)
+			env.Values[storyKey{}] = &serveStory{parent: t}
 			if more != nil {
 				more(env)
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+		Cmds: withCommands(serveCommands, map[string]func(*testscript.TestScript, bool, []string){
 			"status":   scriptStatus,
 			"auditlog": scriptAuditLog,
 			"sqlite":   scriptSQLite,
@@ -76,8 +78,17 @@ func runScripts(t *testing.T, dir string, more func(*testscript.Env)) {
 			"jsonhas":  scriptJSONHas,
 			"modeis":   scriptModeIs,
 			"nosecret": scriptNoSecret,
-		},
+		}),
 	})
+}
+
+// withCommands joins commands of scripts.
+func withCommands(all ...map[string]func(*testscript.TestScript, bool, []string)) map[string]func(*testscript.TestScript, bool, []string) {
+	joined := map[string]func(*testscript.TestScript, bool, []string){}
+	for _, some := range all {
+		maps.Copy(joined, some)
+	}
+	return joined
 }
 
 // scriptStatus runs plumbline and wants one exit status of it:

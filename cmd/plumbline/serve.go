@@ -50,6 +50,7 @@ func (p *program) serve(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	p.idle.Store(true) // nothing runs yet that an interrupt could leave half done
 	ctx := c.Context
 	log, redactor, err := p.serverLog(config)
 	if err != nil {

@@ -1,0 +1,394 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/plumbline-dev/plumbline/forge"
+	"github.com/plumbline-dev/plumbline/forge/forgetest/world"
+)
+
+// These commands let a script tell the story of pull requests to a real server:
+// the built program, against a GitHub that serves its API and Git, with a real
+// Terraform on a toy cloud. What is awaited fails after two minutes, and shows
+// what there is instead.
+//
+//	world                 a GitHub with the repository acme/live: workspaces a, b (needs a) and c,
+//	                      or what is in the script's repo/
+//	serve [ARG...]        start `plumbline serve --config server.yaml ARG...`; output goes to serve.log
+//	stop [STATUS]         SIGTERM, and wait for the exit status (0)
+//	kill                  SIGKILL
+//	open [-draft|-fork] WHO BRANCH FILES...   open a pull request; the first is 1
+//	push N FILES...       more commits on it; push main FILES... for the branch
+//	say N WHO TEXT        comment
+//	merge N [METHOD]      merge, squash or rebase
+//	close|reopen|ready N  what it says
+//	approve N WHO         approve
+//	grant WHO LEVEL       none, read, write or admin
+//	comment N TEXT...     wait for a comment of ours that holds all of the texts
+//	! comment N TEXT...   there is none now
+//	comments N COUNT      wait for so many comments of ours
+//	reaction N NAME       wait for a reaction (seen, accepted, refused) to what was last said
+//	verdict N CONTEXT STATE   wait for a status; main instead of N for the branch's tip
+//	cloud NAME=VERSION... wait until exactly these buckets are there
+//	httpget URL           wait for 200; the answer's body goes to stdout
+//	done CREATES UPDATES DELETES   so much was done to buckets, no more and no less
+//
+// FILES are NAME=VERSION for a workspace of one bucket, or a directory of the
+// script whose files are taken.
+var serveCommands = map[string]func(*testscript.TestScript, bool, []string){
+	"world": story(0, func(s *serveStory, _ []string) { s.start() }),
+	"serve": story(0, func(s *serveStory, args []string) { s.serve(args) }),
+	"stop":  story(0, func(s *serveStory, args []string) { s.stop(syscall.SIGTERM, append(args, "0")[0]) }),
+	"kill":  story(0, func(s *serveStory, _ []string) { s.stop(syscall.SIGKILL, "killed") }),
+	"open":  story(3, func(s *serveStory, args []string) { s.open(args) }),
+	"push": story(2, func(s *serveStory, args []string) {
+		if args[0] == "main" {
+			s.tip = s.world.Push(s.t, "main", s.files(args[1:]))
+			return
+		}
+		s.pull(args[0]).Push(s.t, s.files(args[1:]))
+	}),
+	"say": story(3, func(s *serveStory, args []string) { s.said = s.pull(args[0]).Say(s.t, args[1], args[2]) }),
+	"merge": story(1, func(s *serveStory, args []string) {
+		p := s.pull(args[0])
+		p.Merge(s.t, forge.MergeMethod(append(args, "merge")[1]))
+		s.tip = p.Merged
+	}),
+	"close":  story(1, func(s *serveStory, args []string) { s.pull(args[0]).Close(s.t) }),
+	"reopen": story(1, func(s *serveStory, args []string) { s.pull(args[0]).Reopen(s.t) }),
+	"ready":  story(1, func(s *serveStory, args []string) { s.pull(args[0]).Ready(s.t) }),
+	"approve": story(2, func(s *serveStory, args []string) {
+		s.world.Forge.Approve(s.t, s.world.Repo, args[1], s.pull(args[0]).Number)
+	}),
+	"grant": story(2, func(s *serveStory, args []string) {
+		s.world.Forge.Grant(s.t, s.world.Repo, args[0], permission(s.ts, args[1]))
+	}),
+	"comment": func(ts *testscript.TestScript, neg bool, args []string) {
+		s := ts.Value(storyKey{}).(*serveStory)
+		s.ts = ts
+		if len(args) < 2 {
+			ts.Fatalf("usage: comment N TEXT...")
+		}
+		p := s.pull(args[0])
+		if !neg {
+			ts.Logf("%s", p.AwaitComment(s.t, args[1:]...).Body)
+			return
+		}
+		for _, c := range p.Ours(s.t) {
+			has := true
+			for _, text := range args[1:] {
+				has = has && strings.Contains(c.Body, text)
+			}
+			if has {
+				ts.Fatalf("there is a comment with %q:\n%s", args[1:], c.Body)
+			}
+		}
+	},
+	"comments": story(2, func(s *serveStory, args []string) {
+		want, err := strconv.Atoi(args[1])
+		s.ts.Check(err)
+		p := s.pull(args[0])
+		s.world.Await(s.t, args[1]+" comments of ours", func() bool { return len(p.Ours(s.t)) == want }, func() string {
+			var all strings.Builder
+			for _, c := range p.Ours(s.t) {
+				all.WriteString("--- " + c.ID + "\n" + c.Body + "\n")
+			}
+			return "there are:\n" + all.String()
+		})
+	}),
+	"reaction": story(2, func(s *serveStory, args []string) {
+		known := map[string]forge.Reaction{"seen": forge.Seen, "accepted": forge.Accepted, "refused": forge.Refused}
+		s.pull(args[0]).AwaitReaction(s.t, s.said, known[args[1]])
+	}),
+	"verdict": story(3, func(s *serveStory, args []string) {
+		commit := s.tip
+		if args[0] != "main" {
+			commit = s.pull(args[0]).Head
+		}
+		got := s.world.AwaitStatus(s.t, commit, args[1], forge.StatusState(args[2]))
+		s.ts.Logf("%s: %s", got.State, got.Description)
+	}),
+	"cloud": story(0, func(s *serveStory, args []string) {
+		want := map[string]string{}
+		for _, arg := range args {
+			name, version, _ := strings.Cut(arg, "=")
+			want[name] = version
+		}
+		s.world.AwaitVersions(s.t, want)
+	}),
+	"httpget": story(1, func(s *serveStory, args []string) {
+		status, body := "", []byte(nil)
+		s.world.Await(s.t, "an answer of "+args[0], func() bool {
+			resp, err := http.Get(args[0])
+			s.ts.Check(err)
+			defer resp.Body.Close()
+			body, err = io.ReadAll(resp.Body)
+			s.ts.Check(err)
+			status = resp.Status
+			return resp.StatusCode == http.StatusOK
+		}, func() string { return status + ": " + string(body) })
+		_, err := s.ts.Stdout().Write(body)
+		s.ts.Check(err)
+	}),
+	"done": story(3, func(s *serveStory, args []string) {
+		c, u, d := s.world.Done()
+		if got := fmt.Sprintf("%d %d %d", c, u, d); got != strings.Join(args, " ") {
+			s.ts.Fatalf("created, updated and deleted: %s; want %s", got, strings.Join(args, " "))
+		}
+	}),
+}
+
+// storyKey is where a script keeps its story.
+type storyKey struct{}
+
+// serveStory is one script's world and server.
+type serveStory struct {
+	ts     *testscript.TestScript
+	t      testing.TB
+	world  *world.World
+	pulls  []*world.Pull
+	said   string // id of the last comment of a person
+	tip    string // of the main branch, as far as the script moved it
+	server *exec.Cmd
+	log    *serverLog
+	parent *testing.T
+}
+
+// story makes a command of at least so many arguments.
+func story(least int, do func(*serveStory, []string)) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) < least {
+			ts.Fatalf("it takes at least %d arguments and no !", least)
+		}
+		s := ts.Value(storyKey{}).(*serveStory)
+		s.ts = ts
+		do(s, args)
+	}
+}
+
+// scriptTB is a testing.TB that fails the script it is in, not the test around
+// all of them.
+type scriptTB struct {
+	testing.TB
+	story *serveStory
+	dirs  int
+}
+
+func (t *scriptTB) Helper()                      {}
+func (t *scriptTB) Name() string                 { return t.story.ts.Name() }
+func (t *scriptTB) Context() context.Context     { return context.Background() }
+func (t *scriptTB) Cleanup(f func())             { t.story.ts.Defer(f) }
+func (t *scriptTB) Log(args ...any)              { t.story.ts.Logf("%s", fmt.Sprint(args...)) }
+func (t *scriptTB) Logf(f string, args ...any)   { t.story.ts.Logf(f, args...) }
+func (t *scriptTB) Fatal(args ...any)            { t.story.ts.Fatalf("%s", fmt.Sprint(args...)) }
+func (t *scriptTB) Fatalf(f string, args ...any) { t.story.fatal(f, args...) }
+func (t *scriptTB) Error(args ...any)            { t.Fatal(args...) }
+func (t *scriptTB) Errorf(f string, args ...any) { t.Fatalf(f, args...) }
+func (t *scriptTB) FailNow()                     { t.Fatal("failed") }
+func (t *scriptTB) TempDir() string {
+	t.dirs++
+	dir := t.story.ts.MkAbs(fmt.Sprintf(".world/%d", t.dirs))
+	t.story.ts.Check(os.MkdirAll(dir, 0o700))
+	return dir
+}
+
+// fatal fails the script, with the end of the server's log.
+func (s *serveStory) fatal(f string, args ...any) {
+	if s.log != nil {
+		s.ts.Logf("[the server's log]\n%s", s.log.tail(200))
+	}
+	s.ts.Fatalf(f, args...)
+}
+
+// start makes the world.
+func (s *serveStory) start() {
+	s.t = &scriptTB{TB: s.parent, story: s}
+	var files map[string]string
+	if _, err := os.Stat(s.ts.MkAbs("repo")); err == nil {
+		files = s.files([]string{"repo"})
+	}
+	s.world = world.New(s.t, world.Options{Repo: forge.Repo{Owner: "acme", Name: "live"}, Files: files})
+	g := s.world.GitHub
+	for _, kv := range append(s.world.Environ, "FORGE_URL="+g.URL, "FORGE_TOKEN="+g.Token, "FORGE_SECRET="+g.WebhookSecret) {
+		if name, value, _ := strings.Cut(kv, "="); name != "HOME" {
+			s.ts.Setenv(name, value)
+		}
+	}
+	s.ts.Check(os.WriteFile(s.ts.MkAbs("app.pem"), g.AppKey, 0o600))
+	s.ts.Defer(func() {
+		if s.server != nil {
+			_ = s.server.Process.Kill()
+			_ = s.server.Wait()
+		}
+	})
+}
+
+// files reads what the arguments name.
+func (s *serveStory) files(args []string) map[string]string {
+	files := map[string]string{}
+	for _, arg := range args {
+		if name, version, ok := strings.Cut(arg, "="); ok {
+			files[name+"/main.tf"] = world.Bucket("", name, version)
+			continue
+		}
+		root := s.ts.MkAbs(arg)
+		s.ts.Check(filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(root, path)
+			files[filepath.ToSlash(rel)] = string(data)
+			return err
+		}))
+	}
+	return files
+}
+
+func (s *serveStory) pull(number string) *world.Pull {
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 1 || n > len(s.pulls) {
+		s.ts.Fatalf("there is no pull request %q; %d were opened", number, len(s.pulls))
+	}
+	return s.pulls[n-1]
+}
+
+func (s *serveStory) open(args []string) {
+	open := s.world.Open
+	switch args[0] {
+	case "-draft":
+		open, args = s.world.OpenDraft, args[1:]
+	case "-fork":
+		open, args = s.world.OpenFork, args[1:]
+	}
+	p := open(s.t, args[0], args[1], s.files(args[2:]))
+	s.pulls = append(s.pulls, p)
+	if p.Number != len(s.pulls) {
+		s.ts.Fatalf("the forge calls pull request %d number %d", len(s.pulls), p.Number)
+	}
+}
+
+// serverLog keeps what the server says, and finds its address in it.
+type serverLog struct {
+	mu     sync.Mutex
+	text   bytes.Buffer
+	file   *os.File
+	listen chan string
+	found  bool
+}
+
+var listening = regexp.MustCompile(`is listening on (http://\S+?),? `)
+
+func (l *serverLog) Write(data []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Write(data)
+	if m := listening.FindSubmatch(l.text.Bytes()); m != nil && !l.found {
+		l.found = true
+		l.listen <- string(m[1])
+	}
+	return l.file.Write(data)
+}
+
+func (l *serverLog) tail(lines int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := strings.Split(l.text.String(), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// serve starts the server and points the forge's webhooks to it, if it has a
+// secret for them.
+func (s *serveStory) serve(args []string) {
+	if s.server != nil {
+		s.ts.Fatalf("a server runs already")
+	}
+	file, err := os.OpenFile(s.ts.MkAbs("serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	s.ts.Check(err)
+	s.ts.Defer(func() { _ = file.Close() })
+	s.log = &serverLog{file: file, listen: make(chan string, 1)}
+	path, err := exec.LookPath("plumbline")
+	s.ts.Check(err)
+	cmd := exec.Command(path, append([]string{"serve", "--config", "server.yaml"}, args...)...)
+	cmd.Dir = s.ts.MkAbs(".")
+	cmd.Stdout, cmd.Stderr = s.log, s.log
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_STATE_HOME", "TF_CLI_CONFIG_FILE", "CHECKPOINT_DISABLE",
+		"GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "TOY_ENDPOINT", "TOY_TOKEN", "FORGE_URL", "FORGE_TOKEN", "FORGE_SECRET", "CANARY"} {
+		cmd.Env = append(cmd.Env, name+"="+s.ts.Getenv(name))
+	}
+	s.ts.Check(cmd.Start())
+	s.server = cmd
+	select {
+	case address := <-s.log.listen:
+		s.ts.Setenv("SERVER", address)
+		if config := s.ts.ReadFile("server.yaml"); strings.Contains(config, "webhook_secret") {
+			s.world.GitHub.SendWebhooks(address + "/webhook/github")
+		}
+	case <-time.After(time.Minute):
+		s.server = nil
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		s.fatal("the server does not listen")
+	}
+}
+
+// stop sends a signal, waits, and wants an exit status.
+func (s *serveStory) stop(signal syscall.Signal, want string) {
+	if s.server == nil {
+		s.ts.Fatalf("no server runs")
+	}
+	server := s.server
+	s.server = nil
+	s.world.GitHub.SendWebhooks("")
+	s.ts.Check(server.Process.Signal(signal))
+	ended := make(chan error, 1)
+	go func() { ended <- server.Wait() }()
+	select {
+	case err := <-ended:
+		got := "0"
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			got = strconv.Itoa(exit.ExitCode())
+			if exit.ExitCode() < 0 {
+				got = "killed"
+			}
+		}
+		if got != want {
+			s.fatal("the server ended with %s, want %s", got, want)
+		}
+	case <-time.After(2 * time.Minute):
+		_ = server.Process.Kill()
+		s.fatal("the server does not stop")
+	}
+}
+
+func permission(ts *testscript.TestScript, level string) forge.Permission {
+	for _, p := range []forge.Permission{forge.None, forge.Read, forge.Write, forge.Admin} {
+		if fmt.Sprint(p) == level {
+			return p
+		}
+	}
+	ts.Fatalf("there is no permission %q", level)
+	return forge.None
+}
