@@ -101,6 +101,7 @@ type state int
 
 const (
 	made state = iota
+	starting
 	running
 	ending
 	ended
@@ -200,7 +201,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.mu.Unlock()
 		return errors.New("run the engine: it has run already")
 	}
-	e.state = running
+	e.state = starting
 	e.mu.Unlock()
 	defer e.endHard()
 	defer e.setState(ended)
@@ -213,7 +214,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.enter(ctx, site); err != nil {
 		return err
 	}
+	e.setState(running) // before the first job comes
 	if err := e.queue.Start(context.WithoutCancel(ctx)); err != nil {
+		e.setState(ending)
 		return errors.Join(fmt.Errorf("start the job queue: %w", err), e.leave(ctx))
 	}
 	e.log.Info("engine started", "process", e.process, "parallel", e.Parallel, "database", e.DB.String())
@@ -316,7 +319,7 @@ func (e *Engine) Ready(ctx context.Context) error {
 	e.mu.Unlock()
 	err := e.DB.Ping(ctx)
 	switch state {
-	case made:
+	case made, starting:
 		err = errors.Join(errors.New("the engine has not started"), err)
 	case running:
 		if err == nil {

@@ -14,6 +14,8 @@ import (
 // that is gone, locked or full, also when ctx has ended, and gives up only when the engine's stop can wait no longer. The
 // row then still says that its run is running, and the next start looks into it.
 //
+// fn must not use a context that ends: give its statements context.WithoutCancel(ctx).
+//
 // fn may be run again though an earlier run of it was committed, if nobody knows whether it was. So it has to begin with a
 // step (stepRun, endEvent and their like): the second time they are errTaken, which persist then takes for success.
 func (e *Engine) persist(ctx context.Context, fn func(tx *sql.Tx) error) error {

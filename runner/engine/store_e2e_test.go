@@ -13,3 +13,8 @@ func TestStoreOnPostgreSQL(t *testing.T) {
 	server := parts.StartPostgres(t)
 	storeSuite(t, func(t *testing.T) database.Options { return database.Options{URL: server.Database(t)} })
 }
+
+func TestLifeOnPostgreSQL(t *testing.T) {
+	server := parts.StartPostgres(t)
+	lifeSuite(t, func(t *testing.T) database.Options { return database.Options{URL: server.Database(t)} })
+}
