@@ -95,6 +95,7 @@ type Engine struct {
 	idle    *sync.Cond               // of mu: something is no longer busy
 	rested  map[string]time.Time     // when work on a run that is not over was last left
 	beating error                    // why the heart does not beat; nil when it does
+	tried   map[string]error         // what is wrong with the credentials of each forge
 }
 
 type state int
@@ -168,10 +169,13 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{
 		Options: o, store: &store{now: o.Now}, process: id, log: o.Log.With("component", "engine"),
 		rhythm:   rhythm{beat: 5 * time.Second, missed: 12, sweep: time.Second, rest: 5 * time.Second, soft: 10 * time.Second, last: 30 * time.Second},
-		stopping: make(chan struct{}), busy: map[string]*working{}, rested: map[string]time.Time{},
+		stopping: make(chan struct{}), busy: map[string]*working{}, rested: map[string]time.Time{}, tried: map[string]error{},
 	}
 	if o.Shared {
 		e.rhythm.sweep = 2 * time.Second
+	}
+	for _, f := range o.Forges {
+		e.tried[f.Name] = errUntried
 	}
 	e.idle = sync.NewCond(&e.mu)
 	e.hard, e.endHard = context.WithCancel(context.Background())
@@ -228,6 +232,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	wg.Go(func() { e.beat(alive, fence) })
 	wg.Go(func() { e.sweepUntil(sweeping) })
 	wg.Go(func() { e.tidyUntil(sweeping, time.Hour) })
+	for _, f := range e.Forges {
+		wg.Go(func() { e.expandUntil(sweeping, f) })
+	}
 	<-sweeping.Done()
 
 	e.stop(context.Cause(sweeping))
@@ -323,7 +330,7 @@ func (e *Engine) Ready(ctx context.Context) error {
 		err = errors.Join(errors.New("the engine has not started"), err)
 	case running:
 		if err == nil {
-			err = beating
+			err = errors.Join(beating, e.refused())
 		}
 	default:
 		err = errors.Join(errStopping, err)

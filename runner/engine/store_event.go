@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/plumbline-dev/plumbline/forge"
 )
@@ -141,4 +142,25 @@ func (s *store) commentEvents(ctx context.Context, tx *sql.Tx, repo RepoID, chan
 		return nil, fmt.Errorf("read the comments on change %d of %s: %w", change, repo, err)
 	}
 	return all, nil
+}
+
+// eventLately reports whether an event whose key begins so waits, or was dealt with after a moment.
+func (s *store) eventLately(ctx context.Context, tx *sql.Tx, forgeName, key string, after time.Time) (bool, error) {
+	prefix := forgeName + " " + key
+	n, _, err := first(ctx, tx, scanNumber, "SELECT COUNT(*) FROM event WHERE substr(key, 1, $1) = $2 AND (status = 'waiting' OR ended_at > $3)",
+		utf8.RuneCountInString(prefix), prefix, millis(after))
+	if err != nil {
+		return false, fmt.Errorf("look for the event %s: %w", prefix, err)
+	}
+	return n > 0, nil
+}
+
+// dropEvent notes that an event which waits is not to be worked, and why.
+func (s *store) dropEvent(ctx context.Context, tx *sql.Tx, key, why string) error {
+	_, err := s.change1(ctx, tx, "UPDATE event SET status = 'done', problem = $1, ended_at = $2 WHERE key = $3 AND status = 'waiting' AND owner = ''",
+		why, millis(s.now()), key)
+	if err != nil {
+		return fmt.Errorf("drop the event %s: %w", key, err)
+	}
+	return nil
 }

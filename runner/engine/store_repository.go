@@ -76,20 +76,18 @@ func (s *store) claimPoll(ctx context.Context, tx *sql.Tx, id RepoID, owner stri
 	return s.repository(ctx, tx, id)
 }
 
-// duePolls reads the repositories of the given forges whose polls wait for nobody but a worker.
-func (s *store) duePolls(ctx context.Context, tx *sql.Tx, forges []string, limit int) ([]RepoID, error) {
-	var due []RepoID
-	for _, name := range forges {
-		ids, err := list(ctx, tx, scanText, `SELECT id FROM repository WHERE forge = $1 AND poll_owner = '' AND archived = 0
-			AND (poll_at <= $2 OR poll_at > $3) ORDER BY poll_at, id LIMIT $4`, name, millis(s.now()), s.beyond(longestPoll), limit)
-		if err != nil {
-			return nil, fmt.Errorf("look for repositories to poll: %w", err)
-		}
-		for _, id := range ids {
-			due = append(due, RepoID(id))
-		}
+// duePolls reads the repositories whose polls wait for nobody but a worker, those first that have waited longest.
+func (s *store) duePolls(ctx context.Context, tx *sql.Tx, limit int) ([]RepoID, error) {
+	ids, err := list(ctx, tx, scanText, `SELECT id FROM repository WHERE poll_owner = '' AND (poll_at <= $1 OR poll_at > $2)
+		ORDER BY poll_at, id LIMIT $3`, millis(s.now()), s.beyond(longestPoll), limit)
+	if err != nil {
+		return nil, fmt.Errorf("look for repositories to poll: %w", err)
 	}
-	return due[:min(len(due), limit)], nil
+	due := make([]RepoID, len(ids))
+	for i, id := range ids {
+		due[i] = RepoID(id)
+	}
+	return due, nil
 }
 
 // endPoll writes how far a poll has seen (ChangesSince, CommentsSince, PolledAt, PollFailures, Problem), when the next

@@ -102,7 +102,7 @@ func (e *Engine) sweepHints(ctx context.Context) error {
 			}
 		}
 		if limit := room(hintPoll); limit > 0 {
-			ids, err := e.store.duePolls(ctx, tx, e.polled(), limit)
+			ids, err := e.store.duePolls(ctx, tx, limit)
 			if err != nil {
 				return err
 			}
@@ -116,17 +116,6 @@ func (e *Engine) sweepHints(ctx context.Context) error {
 		return err
 	}
 	return e.DB.Tx(ctx, func(tx *sql.Tx) error { return e.hint(ctx, tx, jobs...) })
-}
-
-// polled names the forges that are asked for news.
-func (e *Engine) polled() []string {
-	var names []string
-	for _, f := range e.Forges {
-		if f.Poll > 0 {
-			names = append(names, f.Name)
-		}
-	}
-	return names
 }
 
 // sweepCancelled stops runs of this process that are not wanted any more, because of what another process has learnt.
