@@ -273,7 +273,7 @@ func TestMaterialiseIsInterrupted(t *testing.T) {
 	s := newSite(t, dir)
 	tr := tree(t, s.repo, two)
 	names := slices.Collect(maps.Keys(more))
-	if _, err := gitrepo.Materialise(&countdown{Context: t.Context(), left: 20}, tr, gitrepo.Placement{Dir: s.dir, Index: s.index, Files: names}); !errors.Is(err, context.Canceled) {
+	if _, err := gitrepo.Materialise(&countdown{Context: t.Context(), left: 30}, tr, gitrepo.Placement{Dir: s.dir, Index: s.index, Files: names}); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	if n := len(listing(t, s.dir)); n == 0 || n == len(more) {

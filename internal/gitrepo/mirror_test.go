@@ -283,7 +283,7 @@ func TestMirrorFetchIsAtomic(t *testing.T) {
 	write(t, checkout, map[string]string{"a.tf": "2"})
 	commit(t, checkout)
 	git(t, checkout, "push", "-q", "up", "main", "main:zz")
-	write(t, m.Dir(), map[string]string{"refs/heads/zz/junk": "in the way\n"})
+	write(t, m.Dir(), map[string]string{"refs/heads/zz/in.lock": ""})
 	err := m.Fetch(t.Context(), url, gitrepo.Credential{}, allHeads)
 	if err == nil || errors.Is(err, gitrepo.ErrUnreachable) || errors.Is(err, gitrepo.ErrAuth) {
 		t.Errorf("got %v", err)
