@@ -27,7 +27,10 @@ type accountedOp struct {
 }
 
 // Keys of comments: see prcomment.Mark. What comes after the dash is the end of an operation's id.
-const keyPlan = "plan"
+const (
+	keyPlan  = "plan"
+	keyAlong = "along" // of a change that came to its branch with another one
+)
 
 func operationKey(prefix, id string) string { return prefix + "-" + id[max(0, len(id)-12):] }
 
@@ -168,7 +171,12 @@ func (a *account) has(key string) bool {
 }
 
 // waits reports whether the change is open and not planned, and why is for its reader.
-func (a *account) waits() bool { return a.change.State == forge.Open && a.change.Notice.Waits != "" }
+//
+// A change that touches no workspace has nothing to wait for: it is planned, and nothing came of it.
+func (a *account) waits() bool {
+	n := a.change.Notice
+	return a.change.State == forge.Open && n.Waits != "" && n.State != forge.Success
+}
 
 // unsaid reports whether the last word on an operation cannot be out: its comment shows something else now.
 func (a *account) unsaid(o accountedOp) bool { return o.key == keyPlan && a.waits() }

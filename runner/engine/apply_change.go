@@ -265,7 +265,7 @@ func (h *errand) along(ctx context.Context, tx *sql.Tx, span gitrepo.Span) error
 		if !known || row.Number == span.Change {
 			continue
 		}
-		row.Notice.Notes = append(row.Notice.Notes, fmt.Sprintf("Its commits came to %s with #%d, and are applied there.", codeName(row.Base.Branch), span.Change))
+		row.Notice.Along = fmt.Sprintf("Its commits came to %s with #%d, and are applied there.", codeName(row.Base.Branch), span.Change)
 		if err := h.store.setNotice(ctx, tx, h.repo.ID, number, row.Notice); err != nil {
 			return err
 		}

@@ -29,11 +29,15 @@ func (e *Engine) letters(ctx context.Context, a *account) ([]letter, error) {
 	var letters []letter
 	applies, _ := a.applies()
 	open := a.change.State == forge.Open
-	// A draft that waits has a status, and gets its comment when it is ready. That nothing is touched is a correction at most.
-	n := a.change.Notice
-	if a.waits() && n.State != forge.Pending && (n.State != forge.Success || a.has(keyPlan)) {
+	// A draft that waits has a status, and gets its comment when it is ready.
+	if a.waits() && a.change.Notice.State != forge.Pending {
 		letters = append(letters, letter{key: keyPlan, final: true, write: func(context.Context) (prcomment.Report, error) {
 			return e.notice(a), nil
+		}})
+	}
+	if _, merged := a.applies(); a.change.State == forge.Merged && a.change.Notice.Along != "" && !merged {
+		letters = append(letters, letter{key: keyAlong, final: true, write: func(context.Context) (prcomment.Report, error) {
+			return prcomment.Report{Kind: prcomment.KindApply, Notice: a.change.Notice.Along, Key: keyAlong, Secrets: e.Secrets}, nil
 		}})
 	}
 	for _, o := range a.operations {
@@ -47,6 +51,8 @@ func (e *Engine) letters(ctx context.Context, a *account) ([]letter, error) {
 			continue
 		case o.Kind == KindApply && len(o.runs) == 0 && len(o.Notes) == 0:
 			continue // a merge that touches no workspace
+		case o.key == keyPlan && len(o.runs) == 0 && o.Cause != CauseCommand && len(o.Notes) == 0 && !a.has(keyPlan):
+			continue // most changes of a large repository are none of our business, and their status says so
 		}
 		letters = append(letters, letter{key: o.key, final: o.Status != OperationRunning, write: func(ctx context.Context) (prcomment.Report, error) {
 			return e.operationReport(ctx, plans, a, o)

@@ -122,7 +122,7 @@ func (e *Engine) putOff(ctx context.Context, r ReportRow, err error) (problem st
 	wait = min(max(wait, time.Second), longestRetry)
 	problem = prcomment.Redact(err.Error(), e.Secrets)
 	if r.Attempts <= 1 {
-		e.log.Warn("report put off", "subject", r.Subject.String(), "problem", problem, "retry_in", wait.Round(time.Second).String())
+		e.log.Warn("report put off", "subject", r.String(), "problem", problem, "retry_in", wait.Round(time.Second).String())
 	}
 	return problem, wait
 }

@@ -483,7 +483,7 @@ func TestNotices(t *testing.T) {
 	}
 	d.gh.SetDraft(t, d.repo, "alice", d.change.Number, true)
 	d.see(d.change.Number)
-	notice(Notice{Waits: "It is a draft.", Short: "waits while it is a draft"})
+	notice(Notice{Waits: "It is a draft.", State: forge.Pending, Short: "waits while it is a draft"})
 	d.tell()
 	if pages := d.pages(); len(pages) != 0 {
 		t.Fatalf("a draft got a comment: %q", pages)
@@ -512,6 +512,39 @@ func TestNotices(t *testing.T) {
 	d.tell()
 	d.one("⏸️ **Planning has stopped**: The pull request was closed")
 	_ = o
+}
+
+func TestChangesThatNothingIsDoneFor(t *testing.T) {
+	d := newDesk(t)
+	none := Notice{Waits: "This touches no workspace.", State: forge.Success, Short: "touches no workspace"}
+	notice := func(n Notice) {
+		d.tx(func(ctx context.Context, tx *sql.Tx) error {
+			return d.engine.store.setNotice(ctx, tx, d.id, d.change.Number, n)
+		})
+	}
+	d.begin(Operation{Kind: KindPlan, Cause: CauseOpened})
+	notice(none)
+	d.tell()
+	if pages := d.pages(); len(pages) != 0 {
+		t.Errorf("a comment on a change that touches no workspace: %q", pages)
+	}
+	d.status(d.change.Head.Commit, "plumbline", forge.Success, "no workspace is touched")
+
+	o := d.begin(Operation{Kind: KindPlan, Cause: CausePushed}, "network")
+	d.end(o, "network", d.planned("network"))
+	d.tell()
+	d.begin(Operation{Kind: KindPlan, Cause: CausePushed})
+	notice(none)
+	d.tell()
+	d.one("✅ **No workspace is affected.**") // what was shown before is not left standing
+
+	d.gh.Merge(t, d.repo, "alice", d.change.Number, forge.MergeCommit)
+	d.see(d.change.Number)
+	notice(Notice{Along: "Its commits came to `main` with #7, and are applied there."})
+	d.tell()
+	if pages := d.pages(); len(pages) != 2 || !strings.Contains(pages[1], "⏸️ **Nothing is applied**: Its commits came to `main` with") {
+		t.Errorf("got %q", pages)
+	}
 }
 
 func TestUnlockIsAnsweredOnce(t *testing.T) {

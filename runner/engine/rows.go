@@ -69,6 +69,8 @@ type Notice struct {
 	State forge.StatusState `json:"state,omitempty"`
 	// Short is Waits in a few words, for the status.
 	Short string `json:"short,omitempty"`
+	// Along is why nothing is applied for a merged change, in a sentence; "" when something is, or is to be.
+	Along string `json:"along,omitempty"`
 	// Notes are sentences for the comment.
 	Notes []string `json:"notes,omitempty"`
 }

@@ -13,10 +13,11 @@ import (
 	"github.com/plumbline-dev/plumbline/planstore"
 )
 
-// context of the status that sums up a change; those of its workspaces begin with it and a slash. Branch protection may
+// statusContext is the context of the status that sums up a change; those of its workspaces begin with it and a slash. Branch protection may
 // ask for it, so it never changes.
 const statusContext = "plumbline"
 
+// defaultStatusLimit is StatusLimit where it is 0.
 const defaultStatusLimit = 20
 
 // stated is a status on a commit.
@@ -246,11 +247,11 @@ func (t *tally) add(r latestRun) {
 	default:
 		t.bad++
 	}
-	switch {
-	case r.Status == Planned:
+	switch r.Status {
+	case Planned:
 		t.changed++
 		t.planned = plus(t.planned, r.counts)
-	case r.Status == Applied:
+	case Applied:
 		t.applied++
 		t.done = plus(t.done, r.counts)
 	}

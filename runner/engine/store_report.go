@@ -21,7 +21,7 @@ type ReportRow struct {
 
 func scanReport(row scanner) (ReportRow, error) {
 	var r ReportRow
-	err := row.Scan(&r.Repository, &r.Change, &r.Subject.Operation, &r.Wanted, &r.Urgent, &r.Attempts)
+	err := row.Scan(&r.Repository, &r.Change, &r.Operation, &r.Wanted, &r.Urgent, &r.Attempts)
 	return r, err
 }
 
@@ -70,7 +70,7 @@ func (s *store) endReport(ctx context.Context, tx *sql.Tx, r ReportRow, owner, p
 		set, args = "problem = $5, next_at = $6", []any{problem, millis(next)}
 	}
 	ok, err := s.change1(ctx, tx, "UPDATE report SET owner = '', "+set+" WHERE repository = $1 AND change_number = $2 AND operation = $3 AND owner = $4",
-		append([]any{string(r.Repository), r.Change, r.Subject.Operation, owner}, args...)...)
+		append([]any{string(r.Repository), r.Change, r.Operation, owner}, args...)...)
 	if err == nil && !ok {
 		err = errTaken
 	}
