@@ -182,7 +182,13 @@ func (w *way) fastForward(ctx context.Context, c MergedChange, at int) error {
 		if err != nil {
 			return err
 		}
+		after := false // some forges tell the tip after the merge
 		if known {
+			if after, err = w.repo.IsAncestor(ctx, c.Head, c.Base); err != nil {
+				return err
+			}
+		}
+		if known && !after {
 			// The first commit that the base does not hold begins the change.
 			var failed error
 			base = sort.Search(at, func(i int) bool {

@@ -162,6 +162,7 @@ func TestSpansFastForwardWithBase(t *testing.T) {
 		{base, []string{"0 : push", "1 fast-forward: 1a, 1b"}},
 		{from, []string{"1 fast-forward: push, 1a, 1b"}},
 		{"", []string{"1 fast-forward: push, 1a, 1b"}},
+		{head, []string{"1 fast-forward: push, 1a, 1b"}},
 		{strings.Repeat("5", 40), []string{"1 fast-forward: push, 1a, 1b"}},
 	} {
 		change.Base = c.base
