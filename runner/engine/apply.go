@@ -24,15 +24,12 @@ func (t *task) apply(ctx context.Context, f *furnished) runner.Result {
 	return f.runner.ApplyChosen(ctx, f.workspace, c)
 }
 
-// acceptsAny in Operation.Accept stands for whatever the plan will be.
-const acceptsAny = "any"
-
 // choose says which plan is to be applied.
 func (t *task) choose(ctx context.Context, f *furnished) (runner.Choice, error) {
 	accepted := t.op.Accept[t.run.Workspace]
 	c := runner.Choice{PlanID: t.run.Reviewed}
 	if c.PlanID == "" {
-		c.Trusted = accepted == acceptsAny
+		c.Trusted = accepted == acceptAny
 		switch t.op.Cause {
 		case CausePush:
 			c.Unreviewed = "It was pushed without a pull request, so nobody has reviewed a plan."

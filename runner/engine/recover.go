@@ -86,7 +86,7 @@ func (t *task) examine(ctx context.Context, died time.Time) error {
 			return nil // looked at again
 		}
 		res = runner.Result{Workspace: f.workspace, Status: runner.Failed, Receipt: in.Receipt,
-			Err: fmt.Errorf("%w. Nothing of it is left on this machine, and %s", runner.ErrInterrupted, in.Locked)}
+			Err: fmt.Errorf("%w. Nothing of it is left on this machine, and %w", runner.ErrInterrupted, in.Locked)}
 		return t.write(ctx, r, Interrupted, res)
 	case runner.NotBegun:
 		return t.persist(ctx, func(tx *sql.Tx) error { return t.giveBack(ctx, tx) })

@@ -140,7 +140,7 @@ func (t *task) furnishOnce(ctx context.Context) (*furnished, error) {
 		return nil, err
 	}
 	site := t.siteDir(t.repo, t.run.Workspace)
-	known := false
+	var known bool
 	if f.workspace, known = f.set.Get(t.run.Workspace); !known {
 		f.workspace = &workspaces.Workspace{Name: t.run.Workspace, Dir: t.run.Dir, Removed: true}
 	} else {
@@ -274,11 +274,6 @@ func (t *task) write(ctx context.Context, r Run, to Status, res runner.Result) e
 				return err
 			}
 			return t.wantReport(ctx, tx, t.op.subject(), false)
-		}
-		if now.Kind == KindApply && t.op.Branch == t.repo.DefaultBranch {
-			if err := t.store.noteApplied(ctx, tx, now.Repository, now.Workspace, now.Dir, t.op.Commit, now.Status, now.EndedAt); err != nil {
-				return err
-			}
 		}
 		if err := t.settle(ctx, tx, t.op.ID); err != nil {
 			return err

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
+	osexec "os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -286,7 +286,7 @@ func TestHeldRunIsAccepted(t *testing.T) {
 	if r, o := w.work(w.add(push, Run{Workspace: "app", Dir: "app"})[0], Held); !strings.Contains(o.Hold.Reason, "without a pull request") || r.Plan == "" {
 		t.Errorf("pushed: got %+v, want that nobody reviewed it", o.Hold)
 	}
-	push.Accept = map[string]string{"app": acceptsAny}
+	push.Accept = map[string]string{"app": acceptAny}
 	w.work(w.add(push, Run{Workspace: "app", Dir: "app"})[0], Applied)
 }
 
@@ -446,7 +446,7 @@ func TestKilledInMidRun(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command(os.Args[0], "-test.run=^TestDoomedRun$")
+			cmd := osexec.Command(os.Args[0], "-test.run=^TestDoomedRun$")
 			cmd.Env = append(os.Environ(), "PLUMBLINE_TEST_DOOMED_RUN="+string(text))
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
