@@ -164,9 +164,8 @@ func (t *thread) keep(ctx context.Context, at place, c forge.Comment, body strin
 
 func (t *thread) save(ctx context.Context, at place, row CommentRow) error {
 	t.rows[at] = row
-	// What was posted is posted, even if we are to stop now.
-	ctx = context.WithoutCancel(ctx)
-	return t.e.DB.Tx(ctx, func(tx *sql.Tx) error { return t.e.store.putComment(ctx, tx, row) })
+	// What was posted is posted, even if we are to stop now or the database is gone.
+	return t.e.persist(ctx, func(tx *sql.Tx) error { return t.e.store.putComment(context.WithoutCancel(ctx), tx, row) })
 }
 
 // beyond lists the pages with the key after the last one.
@@ -207,8 +206,7 @@ func (t *thread) drop(ctx context.Context, kind prcomment.Kind, key string, last
 			return err
 		}
 		delete(t.rows, at)
-		ctx := context.WithoutCancel(ctx)
-		if err := t.e.DB.Tx(ctx, func(tx *sql.Tx) error { return t.e.store.dropComment(ctx, tx, row) }); err != nil {
+		if err := t.e.persist(ctx, func(tx *sql.Tx) error { return t.e.store.dropComment(context.WithoutCancel(ctx), tx, row) }); err != nil {
 			return err
 		}
 	}

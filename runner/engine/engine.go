@@ -95,6 +95,7 @@ type Engine struct {
 	idle    *sync.Cond               // of mu: something is no longer busy
 	rested  map[string]time.Time     // when work on a run that is not over was last left
 	beating error                    // why the heart does not beat; nil when it does
+	shown   shownPlans               // what reports have read
 	tried   map[string]error         // what is wrong with the credentials of each forge
 }
 

@@ -71,7 +71,7 @@ func (e *Engine) notice(a *account) prcomment.Report {
 
 // operationReport says how an operation stands, or ended.
 func (e *Engine) operationReport(ctx context.Context, plans *planstore.Store, a *account, o accountedOp) (prcomment.Report, error) {
-	results, err := results(ctx, plans, o.runs)
+	results, err := e.shown.results(ctx, plans, o.runs)
 	if err != nil {
 		return prcomment.Report{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	tfjson "github.com/hashicorp/terraform-json"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/plumbline-dev/plumbline/planstore"
 	"github.com/plumbline-dev/plumbline/runner"
@@ -116,28 +117,31 @@ func openResult(plans *planstore.Store, run Run) (outcome, error) {
 // results rebuilds what the runs of an operation came to, in their order, from the rows and the plan store. A run that has
 // not ended has a result without a status. Plans that are not in the store any more are left out, with a note; a store
 // that cannot be read now is an error.
-func results(ctx context.Context, plans *planstore.Store, runs []Run) ([]runner.Result, error) {
+func (s *shownPlans) results(ctx context.Context, plans *planstore.Store, runs []Run) ([]runner.Result, error) {
 	results := make([]runner.Result, len(runs))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(resultReaders)
 	for i, run := range runs {
-		o, err := openResult(plans, run)
-		if err != nil {
+		group.Go(func() error {
+			o, err := openResult(plans, run)
 			var broken *planstore.BrokenError
-			if !errors.As(err, &broken) {
-				return nil, err
+			if errors.As(err, &broken) {
+				o.Notes = append(o.Notes, "What came of it is in the database, but does not open: "+broken.Detail+".")
+			} else if err != nil {
+				return err
 			}
-			o.Notes = append(o.Notes, "What came of it is in the database, but does not open: "+broken.Detail+".")
-		}
-		res, err := o.result(ctx, plans, run)
-		if err != nil {
-			return nil, err
-		}
-		results[i] = res
+			results[i], err = o.result(ctx, plans, s, run)
+			return err
+		})
 	}
-	return results, nil
+	return results, group.Wait()
 }
 
+// resultReaders is how many plans are read at once: enough to hide the latency of S3.
+const resultReaders = 8
+
 // result is the runner's result again, with its plans.
-func (o outcome) result(ctx context.Context, plans *planstore.Store, run Run) (runner.Result, error) {
+func (o outcome) result(ctx context.Context, plans *planstore.Store, shown *shownPlans, run Run) (runner.Result, error) {
 	res := runner.Result{
 		Workspace: &workspaces.Workspace{Name: run.Workspace, Dir: run.Dir, Reasons: run.Reasons, Apply: o.Apply},
 		Status:    o.Status, Receipt: o.Receipt, Notes: o.Notes, Kept: o.Kept, Elapsed: o.Elapsed,
@@ -153,7 +157,7 @@ func (o outcome) result(ctx context.Context, plans *planstore.Store, run Run) (r
 		return res, fmt.Errorf("read the plan of run %s: %w", run.ID, err)
 	}
 	if o.Status == runner.Planned && o.Receipt.JSONBytes > 0 {
-		text, err := plans.JSON(ctx, o.Receipt.ID)
+		plan, err := shown.read(ctx, plans, o.Receipt)
 		var broken *planstore.BrokenError
 		switch {
 		case errors.Is(err, planstore.ErrNotFound):
@@ -163,10 +167,7 @@ func (o outcome) result(ctx context.Context, plans *planstore.Store, run Run) (r
 		case err != nil:
 			return res, err
 		default:
-			res.Plan = &tfjson.Plan{}
-			if err := json.Unmarshal(text, res.Plan); err != nil {
-				return res, fmt.Errorf("read the plan of run %s: %w", run.ID, err)
-			}
+			res.Plan = plan
 		}
 	}
 	if h := o.Hold; h != nil {
@@ -189,17 +190,9 @@ func packPlan(plan *tfjson.Plan) ([]byte, error) {
 	if plan == nil {
 		return nil, nil
 	}
-	shown := &tfjson.Plan{
-		FormatVersion: plan.FormatVersion, TerraformVersion: plan.TerraformVersion,
-		ResourceChanges: plan.ResourceChanges, ResourceDrift: plan.ResourceDrift, DeferredChanges: plan.DeferredChanges,
-		OutputChanges: plan.OutputChanges, Checks: plan.Checks, ActionInvocations: plan.ActionInvocations,
-	}
-	if shown.FormatVersion == "" {
-		shown.FormatVersion = "1.2" // else it could not be read again; an empty plan is made without one
-	}
 	var packed bytes.Buffer
 	packer := gzip.NewWriter(&packed)
-	if err := json.NewEncoder(packer).Encode(shown); err != nil {
+	if err := json.NewEncoder(packer).Encode(shownOf(plan)); err != nil {
 		return nil, fmt.Errorf("pack a plan: %w", err)
 	}
 	if err := packer.Close(); err != nil {

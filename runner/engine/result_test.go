@@ -68,7 +68,7 @@ func TestResultsComeBack(t *testing.T) {
 			t.Errorf("%s: the sealed result shows what is in it", want.Status)
 		}
 		run := Run{ID: "r1", Workspace: ws.Name, Dir: ws.Dir, Reasons: ws.Reasons, Result: sealed}
-		got, err := results(ctx, plans, []Run{run})
+		got, err := new(shownPlans).results(ctx, plans, []Run{run})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func TestResultsComeBack(t *testing.T) {
 			t.Errorf("%s: (-want +got)\n%s", want.Status, diff)
 		}
 		run.ID = "r2"
-		if got, err = results(ctx, plans, []Run{run}); err != nil || len(got[0].Notes) != 1 {
+		if got, err = new(shownPlans).results(ctx, plans, []Run{run}); err != nil || len(got[0].Notes) != 1 {
 			t.Errorf("%s: the result of another run opened: %v, %v", want.Status, got, err)
 		}
 	}
@@ -95,7 +95,7 @@ func TestResultsComeBack(t *testing.T) {
 	if err := plans.Delete(ctx, receipt.ID); err != nil {
 		t.Fatal(err)
 	}
-	got, err := results(ctx, plans, []Run{{ID: "r1", Result: sealed}})
+	got, err := new(shownPlans).results(ctx, plans, []Run{{ID: "r1", Result: sealed}})
 	if err != nil || got[0].Plan != nil || len(got[0].Notes) != 1 {
 		t.Errorf("got %+v, %v; want no plan and a note", got, err)
 	}
