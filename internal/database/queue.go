@@ -78,10 +78,10 @@ func (db *DB) Queue(o QueueOptions) (*river.Client[*sql.Tx], error) {
 		CompletedJobRetentionPeriod: o.Keep,
 		CancelledJobRetentionPeriod: o.Keep,
 		DiscardedJobRetentionPeriod: o.Keep,
-		PeriodicJobs:         o.Periodic,
-		Logger:               o.Log,
-		PollOnly:             true, // database/sql has no LISTEN
-		Workers:              o.Workers,
+		PeriodicJobs:                o.Periodic,
+		Logger:                      o.Log,
+		PollOnly:                    true, // database/sql has no LISTEN
+		Workers:                     o.Workers,
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Queues)) {
 		if config.Queues == nil {
@@ -102,7 +102,7 @@ func (db *DB) Waiting(ctx context.Context, tx *sql.Tx) (map[string]int, error) {
 	if err != nil {
 		return nil, fmt.Errorf("count the jobs that wait: %w", err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // rows.Err has what matters
 	waiting := map[string]int{}
 	for rows.Next() {
 		var queue string

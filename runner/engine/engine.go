@@ -183,6 +183,7 @@ func New(o Options) (*Engine, error) {
 	if e.queue, err = e.newQueue(); err != nil {
 		return nil, err
 	}
+	e.Metrics.OnScrape(e.levels)
 	return e, nil
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
+	"github.com/plumbline-dev/plumbline/forge/forgetest"
+	"github.com/plumbline-dev/plumbline/forge/github"
 	"github.com/plumbline-dev/plumbline/internal/audit"
 	"github.com/plumbline-dev/plumbline/internal/database"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
@@ -46,7 +48,7 @@ func TestLifeOnSQLite(t *testing.T) {
 	lifeSuite(t, func(t *testing.T) database.Options { return database.Options{DataDir: t.TempDir()} })
 }
 
-// newEngine makes an engine with a database connection and a data directory of its own. Nobody answers for its forge.
+// newEngine makes an engine with a database connection and a data directory of its own. Its forge has no repository.
 func newEngine(t *testing.T, o database.Options, change func(o *Options)) *Engine {
 	t.Helper()
 	db, err := database.Open(t.Context(), o)
@@ -62,10 +64,15 @@ func newEngine(t *testing.T, o database.Options, change func(o *Options)) *Engin
 	if err != nil {
 		t.Fatal(err)
 	}
+	gh := forgetest.StartGitHub(t)
+	client, err := github.New(github.Options{URL: gh.URL, Token: gh.Token, MaxWait: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
 	options := Options{
 		DB: db, Audit: log, DataDir: t.TempDir(), Installer: &terraform.Installer{},
 		Plans:    func(string) (*planstore.Store, error) { return nil, errors.New("there is no plan store") },
-		Forges:   []ForgeOptions{{Name: "gh", Client: struct{ Forge }{}}},
+		Forges:   []ForgeOptions{{Name: "gh", Client: client}},
 		Parallel: 2, Shared: o.URL != "",
 	}
 	if change != nil {

@@ -288,6 +288,9 @@ func (t *task) write(ctx context.Context, r Run, to Status, res runner.Result) e
 		return nil
 	}
 	if err == nil {
+		if to.Ended() {
+			t.Metrics.RunEnded(string(r.Kind), string(to), t.Now().Sub(r.StartedAt), res.Elapsed)
+		}
 		t.log.Info("run ended", "run", r.ID, "repository", r.Repository, "workspace", r.Workspace, "kind", r.Kind, "status", to, "took", res.Elapsed)
 	}
 	return err

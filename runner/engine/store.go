@@ -61,7 +61,7 @@ func list[T any](ctx context.Context, tx *sql.Tx, scan func(row scanner) (T, err
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // rows.Err has what matters
 	var all []T
 	for rows.Next() {
 		one, err := scan(rows)

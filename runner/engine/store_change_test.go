@@ -168,3 +168,20 @@ func overviewTellsOfTheNewestOperation(t *testing.T, w *rowsWorld) {
 		return err
 	})
 }
+
+func levelsCountWhatThereIs(t *testing.T, w *rowsWorld) {
+	o, _ := w.add(KindApply, 1, "a", "b: a")
+	w.add(KindPlan, 2, "a")
+	w.claim(o, "a", "p")
+	w.event(1, 1)
+	w.tx(func(tx *sql.Tx) error {
+		if err := w.store.noteApplied(t.Context(), tx, repo, "a", "a", "c", Held, w.store.now()); err != nil {
+			return err
+		}
+		l, err := w.store.levels(t.Context(), tx)
+		if l.Queued["apply"] != 1 || l.Queued["plan"] != 1 || l.Running["apply"] != 1 || l.Running["plan"] != 0 || l.Leases != 1 || l.Held != 1 || l.Events != 1 || l.Problems != 0 {
+			t.Errorf("levels are %+v", l)
+		}
+		return err
+	})
+}

@@ -41,6 +41,7 @@ func storeSuite(t *testing.T, fresh func(t *testing.T) database.Options) {
 		"AppliesComeBeforePlans":            appliesComeBeforePlans,
 		"RowsComeBackAsTheyWereKept":        rowsComeBackAsTheyWereKept,
 		"CommentsAndStatusesAreRemembered":  commentsAndStatusesAreRemembered,
+		"LevelsCountWhatThereIs":            levelsCountWhatThereIs,
 		"OverviewTellsOfTheNewestOperation": overviewTellsOfTheNewestOperation,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -82,7 +82,7 @@ func (e *Engine) guard(ctx context.Context, do func(ctx context.Context) error) 
 		if p := recover(); p != nil {
 			// Not what it says: it may hold what a user wrote. The stack tells where it was.
 			e.log.Error("work panicked", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			err = errors.New("Plumbline has a bug here: its log tells where")
+			err = errors.New("this is a bug of Plumbline: its log tells where")
 		}
 	}()
 	return do(ctx)
