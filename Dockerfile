@@ -2,6 +2,10 @@
 # to it, SSH for modules, and CA certificates for registries and backends. Terraform is
 # not inside: the version a workspace asks for is installed on first use into
 # the cache, which belongs on a volume.
+#
+#   docker run -v "$PWD:/repository" -v plumbline:/var/lib/plumbline plumbline plan
+#   docker run --stop-timeout 900 -v /etc/plumbline:/etc/plumbline:ro -v plumbline:/var/lib/plumbline plumbline \
+#     serve --config /etc/plumbline/server.yaml --data-dir /var/lib/plumbline/data
 
 FROM golang:1.26-bookworm AS build
 WORKDIR /src

@@ -261,3 +261,31 @@ func FuzzServerConfig(f *testing.F) {
 		}
 	})
 }
+
+// TestGuideOfTheServer reads every server.yaml of the guide, and wants each key
+// in it.
+func TestGuideOfTheServer(t *testing.T) {
+	data, err := os.ReadFile("../../docs/serve.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	guide := string(data)
+	for _, key := range append(append([]string{"id", "private_key_file", "level", "format", "endpoint"}, topKeys...), forgeKeys...) {
+		if !strings.Contains(guide, "`"+key+"`") {
+			t.Errorf("docs/serve.md does not name `%s`", key)
+		}
+	}
+	dir := t.TempDir()
+	writeKeys(t, dir)
+	examples := strings.Split(guide, "```yaml\n")[1:]
+	if len(examples) < 2 {
+		t.Errorf("%d examples, want at least 2", len(examples))
+	}
+	for _, part := range examples {
+		example, _, _ := strings.Cut(part, "```")
+		_, problems := parseServerConfig(configSource{file: filepath.Join(dir, "server.yaml"), getenv: serverEnviron}, []byte(example), 0o600)
+		for _, p := range problems {
+			t.Errorf("%s\n%v", example, p)
+		}
+	}
+}

@@ -27,7 +27,7 @@ import (
 
 // These commands let a script tell the story of pull requests to a real server:
 // the built program, against a GitHub that serves its API and Git, with a real
-// Terraform on a toy cloud. What is awaited fails after two minutes, and shows
+// Terraform on a toy cloud. What is awaited fails after a minute, and shows
 // what there is instead.
 //
 //	world                 a GitHub with the repository acme/live: workspaces a, b (needs a) and c,
@@ -210,10 +210,15 @@ func (t *scriptTB) TempDir() string {
 	return dir
 }
 
-// fatal fails the script, with the end of the server's log.
+// fatal fails the script, with the end of the server's log and what people see.
 func (s *serveStory) fatal(f string, args ...any) {
 	if s.log != nil {
 		s.ts.Logf("[the server's log]\n%s", s.log.tail(200))
+	}
+	for _, p := range s.pulls {
+		for _, c := range s.world.Forge.Thread(s.t, s.world.Repo, p.Number) {
+			s.ts.Logf("[comment %s of %s on #%d]\n%s", c.ID, c.Author, p.Number, forge.Cut(c.Body, 4000))
+		}
 	}
 	s.ts.Fatalf(f, args...)
 }
@@ -225,7 +230,7 @@ func (s *serveStory) start() {
 	if _, err := os.Stat(s.ts.MkAbs("repo")); err == nil {
 		files = s.files([]string{"repo"})
 	}
-	s.world = world.New(s.t, world.Options{Repo: forge.Repo{Owner: "acme", Name: "live"}, Files: files})
+	s.world = world.New(s.t, world.Options{Repo: forge.Repo{Owner: "acme", Name: "live"}, Files: files, Patience: time.Minute})
 	g := s.world.GitHub
 	for _, kv := range append(s.world.Environ, "FORGE_URL="+g.URL, "FORGE_TOKEN="+g.Token, "FORGE_SECRET="+g.WebhookSecret) {
 		if name, value, _ := strings.Cut(kv, "="); name != "HOME" {
