@@ -197,7 +197,7 @@ func (h *errand) applyRuns(op *Operation, set *workspaces.Set, all []judged) ([]
 			continue
 		}
 		r := Run{
-			Workspace: j.Name, Dir: j.Dir, Position: i, Reasons: j.Workspace.Reasons, Reviewed: j.Reviewed,
+			Workspace: j.Name, Dir: j.Dir, Position: i, Reasons: j.Reasons, Reviewed: j.Reviewed,
 			Around: slices.Concat([]string{j.Name}, before[j.Name], after[j.Name]),
 		}
 		slices.Sort(r.Around)

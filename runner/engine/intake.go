@@ -109,7 +109,8 @@ func (h *errand) work(ctx context.Context) error {
 // afterwards is what becomes of an event after an attempt.
 type afterwards struct {
 	Over    bool // it is not tried again
-	GaveUp  bool // because it failed for too long
+	Failed  bool // though something followed from it
+	GaveUp  bool // after a day
 	Problem string
 	At      time.Time // of the next attempt
 }
@@ -122,14 +123,16 @@ func judgeAttempt(ev EventRow, err error, now time.Time) afterwards {
 	switch {
 	case err == nil:
 		return afterwards{Over: true}
-	case errors.As(err, &over), errors.Is(err, forge.ErrNotFound):
+	case errors.As(err, &over):
 		return afterwards{Over: true, Problem: err.Error()}
+	case errors.Is(err, forge.ErrNotFound):
+		return afterwards{Over: true, Failed: true, Problem: err.Error()}
 	case errors.As(err, &later):
 		return afterwards{At: capped(later.at, now), Problem: later.why}
 	case errors.Is(err, context.Canceled), errors.Is(err, errRaced), errors.Is(err, errTaken):
 		return afterwards{At: now, Problem: err.Error()}
 	case now.Sub(ev.ReceivedAt) > giveUpAfter:
-		return afterwards{Over: true, GaveUp: true, Problem: err.Error()}
+		return afterwards{Over: true, Failed: true, GaveUp: true, Problem: err.Error()}
 	case errors.As(err, &limited):
 		return afterwards{At: capped(limited.Until, now), Problem: err.Error()}
 	}
@@ -164,8 +167,10 @@ func (h *errand) close(ctx context.Context, err error) error {
 	switch {
 	case after.GaveUp:
 		log.Error("an event was given up", "error", after.Problem)
+	case after.Failed:
+		log.Warn("an event cannot be worked", "reason", after.Problem)
 	case after.Over && after.Problem != "":
-		log.Info("an event leads nowhere", "reason", after.Problem)
+		log.Debug("an event leads nowhere", "reason", after.Problem)
 	case !after.Over && after.At.After(now):
 		log.Warn("an event is tried again", "at", after.At, "reason", after.Problem)
 	}
@@ -177,9 +182,12 @@ func (h *errand) close(ctx context.Context, err error) error {
 		}
 		var next string
 		var err error
-		if after.Over {
+		switch {
+		case after.Failed:
 			next, err = h.store.endEvent(ctx, tx, h.event.Key, h.process, after.Problem)
-		} else {
+		case after.Over:
+			next, err = h.store.endEvent(ctx, tx, h.event.Key, h.process, "")
+		default:
 			next, err = h.store.retryEvent(ctx, tx, h.event.Key, h.process, after.At, after.Problem)
 		}
 		if err != nil || next == "" {

@@ -122,7 +122,7 @@ type Operation struct {
 	BaseCommit string // what Commit is compared with
 	HeadCommit string // of the change
 	Commit     string // whose files are run
-	// Accept maps workspaces to the fingerprint of the plan that a person has seen and accepted.
+	// Accept maps workspaces to the fingerprint of the plan that a person has seen and accepted, or to acceptAny.
 	Accept    map[string]string
 	Notes     []string // sentences for the report
 	ReplyTo   string   // id of the comment that asked for it
