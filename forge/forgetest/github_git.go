@@ -233,7 +233,17 @@ func rebase(dir, base, head string) (string, error) {
 				return "", errConflict
 			}
 		}
-		made, err := git(dir, nil, "commit-tree", strings.TrimSpace(tree), "-p", tip, "-m", "Rebased "+commit)
+		// Author and message stay, as on GitHub.
+		old, err := git(dir, nil, "cat-file", "commit", commit)
+		if err != nil {
+			return "", err
+		}
+		header, message, _ := strings.Cut(old, "\n\n")
+		_, author, _ := strings.Cut(header, "\nauthor ")
+		author, _, _ = strings.Cut(author, "\n")
+		text := fmt.Sprintf("tree %s\nparent %s\nauthor %s\ncommitter GitHub <noreply@github.com> %d +0000\n\n%s",
+			strings.TrimSpace(tree), tip, author, time.Now().Unix(), message)
+		made, err := git(dir, []byte(text), "hash-object", "-w", "-t", "commit", "--stdin")
 		if err != nil {
 			return "", err
 		}
