@@ -15,7 +15,7 @@ import (
 )
 
 // applies are the apply operations of the repository in their order, as "#change cause workspace:status…".
-func (d *desk) applies() (all []string) {
+func (d *docket) applies() (all []string) {
 	d.Helper()
 	var ops []Operation
 	d.read(func(tx *sql.Tx) (err error) {
@@ -39,7 +39,7 @@ func (d *desk) applies() (all []string) {
 func TestMergeAppliesWhatWasReviewed(t *testing.T) {
 	for _, method := range []forge.MergeMethod{forge.MergeCommit, forge.Squash, forge.Rebase} {
 		t.Run(string(method), func(t *testing.T) {
-			d := newDesk(t, 1, deskFiles(), nil)
+			d := newDocket(t, 1, docketFiles(), nil)
 			files := bump("network", "2")
 			files["app/main.tf"] = bump("app", "2")["app/main.tf"]
 			number := d.opened("alice", "more", files)
@@ -83,7 +83,7 @@ func TestMergeAppliesWhatWasReviewed(t *testing.T) {
 // TestMergesInAnyOrder merges many changes in many ways, tells two engines of it in any order and more than once, and
 // finds one apply for each in the order of the branch.
 func TestMergesInAnyOrder(t *testing.T) {
-	d := newDesk(t, 2, deskFiles(), nil)
+	d := newDocket(t, 2, docketFiles(), nil)
 	var numbers []int
 	for i, name := range []string{"network", "app", "database", "four", "five"} {
 		numbers = append(numbers, d.opened("alice", fmt.Sprintf("branch-%d", i), bump(name, "2")))
@@ -129,7 +129,7 @@ func TestMergesInAnyOrder(t *testing.T) {
 
 // TestMissedWebhooks merges changes of which nobody was told; a push much later tells all.
 func TestMissedWebhooks(t *testing.T) {
-	d := newDesk(t, 1, deskFiles(), nil)
+	d := newDocket(t, 1, docketFiles(), nil)
 	known := d.opened("alice", "known", bump("network", "2"))
 	unknown := d.open("bob", "unknown", bump("database", "2"))
 	d.hub.Merge(t, d.repo, "alice", known, forge.Squash)
@@ -159,9 +159,9 @@ func TestMissedWebhooks(t *testing.T) {
 func TestDirectPush(t *testing.T) {
 	for _, c := range []struct{ push, accept string }{{"hold", ""}, {"apply", acceptAny}} {
 		t.Run(c.push, func(t *testing.T) {
-			files := deskFiles()
+			files := docketFiles()
 			files["plumbline.yaml"] = "push: " + c.push + "\n" + files["plumbline.yaml"]
-			d := newDesk(t, 1, files, nil)
+			d := newDocket(t, 1, files, nil)
 			d.opened("alice", "other", bump("database", "2"))
 			before := d.hub.Commit(t, d.repo, "main", "", map[string]string{"notes.txt": "x"})
 			d.settled()
@@ -181,7 +181,7 @@ func TestDirectPush(t *testing.T) {
 
 // TestForcedPush rewrites the branch: nothing is applied, and that is said; what is merged afterwards is applied.
 func TestForcedPush(t *testing.T) {
-	d := newDesk(t, 1, deskFiles(), nil)
+	d := newDocket(t, 1, docketFiles(), nil)
 	d.opened("alice", "more", bump("network", "2"))
 	first := d.hub.Commit(t, d.repo, "main", "", bump("database", "2"))
 	d.settled()
@@ -207,7 +207,7 @@ func TestForcedPush(t *testing.T) {
 
 // TestOtherBase merges into a branch that is not the default one.
 func TestOtherBase(t *testing.T) {
-	d := newDesk(t, 1, deskFiles(), nil)
+	d := newDocket(t, 1, docketFiles(), nil)
 	d.hub.Commit(t, d.repo, "release", "main", bump("database", "2"))
 	d.hub.Commit(t, d.repo, "fix", "release", bump("network", "2"))
 	number := d.hub.Open(t, d.repo, "alice", "fix", "release", "Fix", false)
@@ -225,9 +225,9 @@ func TestOtherBase(t *testing.T) {
 
 // TestChangeCannotLoosenItsRules asks, in the change that is merged, for what the base does not allow.
 func TestChangeCannotLoosenItsRules(t *testing.T) {
-	files := deskFiles()
+	files := docketFiles()
 	files["plumbline.yaml"] = "defaults:\n  approvals: 1\nworkspaces:\n  - dir: network\n    apply: never\n  - dir: app\n    depends_on: [network]\n  - dir: database\n    apply: on-comment\n"
-	d := newDesk(t, 1, files, nil)
+	d := newDocket(t, 1, files, nil)
 	change := map[string]string{"plumbline.yaml": "defaults:\n  apply: on-merge\n  approvals: 0\n"}
 	for _, name := range []string{"network", "app", "database"} {
 		for file, content := range bump(name, "2") {
@@ -259,21 +259,21 @@ func TestChangeCannotLoosenItsRules(t *testing.T) {
 
 // TestApprovalsAreOfTheHead counts only approvals of what is merged, by others who may write.
 func TestApprovalsAreOfTheHead(t *testing.T) {
-	files := deskFiles()
+	files := docketFiles()
 	files["plumbline.yaml"] = "defaults:\n  approvals: 1\n"
 	for _, c := range []struct {
 		name    string
-		approve func(d *desk, number int)
+		approve func(d *docket, number int)
 		want    string
 	}{
-		{"bob", func(d *desk, n int) { d.hub.Approve(d.T, d.repo, "bob", n) }, "network:queued"},
-		{"the author", func(d *desk, n int) { d.hub.Approve(d.T, d.repo, "alice", n) }, "network:held"},
-		{"a reader", func(d *desk, n int) { d.hub.Approve(d.T, d.repo, "mallory", n) }, "network:held"},
-		{"taken back", func(d *desk, n int) {
+		{"bob", func(d *docket, n int) { d.hub.Approve(d.T, d.repo, "bob", n) }, "network:queued"},
+		{"the author", func(d *docket, n int) { d.hub.Approve(d.T, d.repo, "alice", n) }, "network:held"},
+		{"a reader", func(d *docket, n int) { d.hub.Approve(d.T, d.repo, "mallory", n) }, "network:held"},
+		{"taken back", func(d *docket, n int) {
 			d.hub.Approve(d.T, d.repo, "bob", n)
 			d.hub.Reject(d.T, d.repo, "bob", n)
 		}, "network:held"},
-		{"an older head", func(d *desk, n int) {
+		{"an older head", func(d *docket, n int) {
 			d.hub.Approve(d.T, d.repo, "bob", n)
 			d.hub.Commit(d.T, d.repo, "more", "", bump("network", "3"))
 			d.deliver()
@@ -282,7 +282,7 @@ func TestApprovalsAreOfTheHead(t *testing.T) {
 		}, "network:held"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := newDesk(t, 1, files, nil)
+			d := newDocket(t, 1, files, nil)
 			number := d.opened("alice", "more", bump("network", "2"))
 			c.approve(d, number)
 			d.merge(number, forge.MergeCommit)
@@ -294,7 +294,7 @@ func TestApprovalsAreOfTheHead(t *testing.T) {
 
 // TestUnfinishedPlanIsNotReviewed merges while a plan is still being made.
 func TestUnfinishedPlanIsNotReviewed(t *testing.T) {
-	d := newDesk(t, 1, deskFiles(), nil)
+	d := newDocket(t, 1, docketFiles(), nil)
 	number := d.open("alice", "more", bump("network", "2"))
 	d.deliver()
 	d.drain()

@@ -27,9 +27,9 @@ import (
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
-// desk is where events are decided: a forge with a repository, and engines that work events when the test says so. Nothing
+// docket is where events are decided: a forge with a repository, and engines that work events when the test says so. Nothing
 // runs Terraform: the test says how runs end.
-type desk struct {
+type docket struct {
 	*testing.T
 	hub     *forgetest.GitHub
 	repo    forge.Repo
@@ -39,8 +39,8 @@ type desk struct {
 	taken   int          // deliveries that were handed over
 }
 
-// deskFiles are a repository of three workspaces: app depends on network.
-func deskFiles() map[string]string {
+// docketFiles are a repository of three workspaces: app depends on network.
+func docketFiles() map[string]string {
 	return map[string]string{
 		"plumbline.yaml":   "workspaces:\n  - dir: app\n    depends_on: [network]\n",
 		"network/main.tf":  "resource \"terraform_data\" \"a\" {\n  input = \"1\"\n}\n",
@@ -55,9 +55,9 @@ func bump(workspace, version string) map[string]string {
 	return map[string]string{workspace + "/main.tf": fmt.Sprintf("resource \"terraform_data\" \"x\" {\n  input = %q\n}\n", version)}
 }
 
-func newDesk(t *testing.T, engines int, files map[string]string, tune func(*ForgeOptions)) *desk {
+func newDocket(t *testing.T, engines int, files map[string]string, tune func(*ForgeOptions)) *docket {
 	t.Helper()
-	d := &desk{T: t, hub: forgetest.StartGitHub(t)}
+	d := &docket{T: t, hub: forgetest.StartGitHub(t)}
 	d.repo = d.hub.NewRepo(t)
 	d.id = RepoID("hub/" + d.repo.String())
 	for _, login := range []string{"alice", "bob", "carol"} {
@@ -104,10 +104,10 @@ func newDesk(t *testing.T, engines int, files map[string]string, tune func(*Forg
 	return d
 }
 
-func (d *desk) pass(by time.Duration) { d.passed.Add(int64(by)) }
+func (d *docket) pass(by time.Duration) { d.passed.Add(int64(by)) }
 
 // deliver hands the webhooks that were sent since the last time to the engines, in turn.
-func (d *desk) deliver() {
+func (d *docket) deliver() {
 	d.Helper()
 	all := d.hub.Deliveries(d.T, d.repo)
 	for i, w := range all[d.taken:] {
@@ -119,7 +119,7 @@ func (d *desk) deliver() {
 }
 
 // drain works all events that wait and are due, by all engines at once, and what follows from operations that ended.
-func (d *desk) drain() {
+func (d *docket) drain() {
 	d.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for {
@@ -157,7 +157,7 @@ func (d *desk) drain() {
 }
 
 // settled delivers and drains, and then lets the time pass after which a push counts as one without a change.
-func (d *desk) settled() {
+func (d *docket) settled() {
 	d.Helper()
 	d.deliver()
 	d.drain()
@@ -165,7 +165,7 @@ func (d *desk) settled() {
 	d.drain()
 }
 
-func (d *desk) problems() (all []string) {
+func (d *docket) problems() (all []string) {
 	d.read(func(tx *sql.Tx) (err error) {
 		all, err = list(d.Context(), tx, scanText, "SELECT key || ' (' || status || '): ' || problem FROM event WHERE problem <> ''")
 		return err
@@ -173,14 +173,14 @@ func (d *desk) problems() (all []string) {
 	return all
 }
 
-func (d *desk) read(fn func(tx *sql.Tx) error) {
+func (d *docket) read(fn func(tx *sql.Tx) error) {
 	d.Helper()
 	if err := d.engines[0].DB.Read(d.Context(), fn); err != nil {
 		d.Fatal(err)
 	}
 }
 
-func (d *desk) row(number int) (row ChangeRow) {
+func (d *docket) row(number int) (row ChangeRow) {
 	d.Helper()
 	d.read(func(tx *sql.Tx) error {
 		var known bool
@@ -194,7 +194,7 @@ func (d *desk) row(number int) (row ChangeRow) {
 }
 
 // operations are those of a change and kind, oldest first, with their runs by workspace.
-func (d *desk) operations(number int, kind Kind) (ops []Operation, runs []map[string]Run) {
+func (d *docket) operations(number int, kind Kind) (ops []Operation, runs []map[string]Run) {
 	d.Helper()
 	d.read(func(tx *sql.Tx) (err error) {
 		if ops, err = d.engines[0].store.operations(d.Context(), tx, d.id, number, kind); err != nil {
@@ -218,7 +218,7 @@ func (d *desk) operations(number int, kind Kind) (ops []Operation, runs []map[st
 }
 
 // last is the newest operation of a change and kind.
-func (d *desk) last(number int, kind Kind) (Operation, map[string]Run) {
+func (d *docket) last(number int, kind Kind) (Operation, map[string]Run) {
 	d.Helper()
 	ops, runs := d.operations(number, kind)
 	if len(ops) == 0 {
@@ -228,7 +228,7 @@ func (d *desk) last(number int, kind Kind) (Operation, map[string]Run) {
 }
 
 // end ends a queued run as a worker would: with a plan whose id and fingerprint tell which run made it.
-func (d *desk) end(r Run, status Status) Run {
+func (d *docket) end(r Run, status Status) Run {
 	d.Helper()
 	e := d.engines[0]
 	plans, err := e.Plans(string(d.id))
@@ -262,7 +262,7 @@ func (d *desk) end(r Run, status Status) Run {
 }
 
 // endAll ends the runs of the newest operation of a change and kind as they become ready, all alike.
-func (d *desk) endAll(number int, kind Kind, status Status) map[string]Run {
+func (d *docket) endAll(number int, kind Kind, status Status) map[string]Run {
 	d.Helper()
 	for {
 		_, runs := d.last(number, kind)
@@ -282,14 +282,14 @@ func (d *desk) endAll(number int, kind Kind, status Status) map[string]Run {
 }
 
 // open opens a change with the files on a branch of its own.
-func (d *desk) open(author, branch string, files map[string]string) int {
+func (d *docket) open(author, branch string, files map[string]string) int {
 	d.Helper()
 	d.hub.Commit(d.T, d.repo, branch, "main", files)
 	return d.hub.Open(d.T, d.repo, author, branch, "main", "Change "+branch, false)
 }
 
 // opened opens a change and has it planned: each of its runs ends with changes.
-func (d *desk) opened(author, branch string, files map[string]string) int {
+func (d *docket) opened(author, branch string, files map[string]string) int {
 	d.Helper()
 	number := d.open(author, branch, files)
 	d.deliver()
@@ -299,7 +299,7 @@ func (d *desk) opened(author, branch string, files map[string]string) int {
 }
 
 // merge merges a change and decides what follows.
-func (d *desk) merge(number int, method forge.MergeMethod) string {
+func (d *docket) merge(number int, method forge.MergeMethod) string {
 	d.Helper()
 	commit := d.hub.Merge(d.T, d.repo, "alice", number, method)
 	d.settled()
@@ -307,7 +307,7 @@ func (d *desk) merge(number int, method forge.MergeMethod) string {
 }
 
 // say comments and returns the comment's id.
-func (d *desk) say(login string, number int, body string) string {
+func (d *docket) say(login string, number int, body string) string {
 	d.Helper()
 	id := d.hub.Comment(d.T, d.repo, login, number, body)
 	d.deliver()
@@ -316,13 +316,13 @@ func (d *desk) say(login string, number int, body string) string {
 }
 
 // replies are our comments on a change.
-func (d *desk) replies(number int) []string {
+func (d *docket) replies(number int) []string {
 	d.Helper()
 	return slices.DeleteFunc(d.hub.CommentsOf(d.T, d.repo, number), func(body string) bool { return !strings.HasPrefix(body, "<!-- plumbline:") })
 }
 
 // entries are the audit log, oldest first, as "actor action workspace allowed".
-func (d *desk) entries(f audit.Filter) (all []audit.Entry) {
+func (d *docket) entries(f audit.Filter) (all []audit.Entry) {
 	d.Helper()
 	d.read(func(tx *sql.Tx) (err error) {
 		all, err = d.engines[0].Audit.List(d.Context(), tx, f)
@@ -341,7 +341,7 @@ func statuses(runs map[string]Run) string {
 	return strings.Join(all, " ")
 }
 
-func (d *desk) want(what string, got, want any) {
+func (d *docket) want(what string, got, want any) {
 	d.Helper()
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		d.Errorf("%s: got %v, want %v", what, got, want)
@@ -349,7 +349,7 @@ func (d *desk) want(what string, got, want any) {
 }
 
 func TestOpenedIsPlanned(t *testing.T) {
-	d := newDesk(t, 1, deskFiles(), nil)
+	d := newDocket(t, 1, docketFiles(), nil)
 	number := d.open("alice", "more", bump("network", "2"))
 	d.deliver()
 	d.drain()
@@ -393,9 +393,9 @@ func TestOpenedIsPlanned(t *testing.T) {
 
 // TestNotPlanned opens changes that are not planned, reads why, and takes the reason away.
 func TestNotPlanned(t *testing.T) {
-	files := deskFiles()
+	files := docketFiles()
 	files["plumbline.yaml"] = "drafts: wait\n" + files["plumbline.yaml"]
-	d := newDesk(t, 1, files, nil)
+	d := newDocket(t, 1, files, nil)
 
 	conflict := d.open("alice", "conflict", bump("network", "left"))
 	d.hub.Commit(t, d.repo, "main", "", bump("network", "right"))
@@ -459,7 +459,7 @@ func TestNotPlanned(t *testing.T) {
 }
 
 func TestForkIsPlannedWhenTrusted(t *testing.T) {
-	d := newDesk(t, 1, deskFiles(), func(o *ForgeOptions) { o.TrustForks = []string{"Mallory"} })
+	d := newDocket(t, 1, docketFiles(), func(o *ForgeOptions) { o.TrustForks = []string{"Mallory"} })
 	fork := d.hub.Fork(t, d.repo, "mallory")
 	d.hub.Commit(t, fork, "good", "main", bump("app", "2"))
 	number := d.hub.Open(t, d.repo, "mallory", "mallory:good", "main", "Good", false)
@@ -471,7 +471,7 @@ func TestForkIsPlannedWhenTrusted(t *testing.T) {
 
 // TestForgeFails has the forge answer nonsense for a while: nothing is lost.
 func TestForgeFails(t *testing.T) {
-	d := newDesk(t, 1, deskFiles(), nil)
+	d := newDocket(t, 1, docketFiles(), nil)
 	mend := d.hub.Break(forgetest.Fault{Path: "/pulls/", Status: 502})
 	defer mend()
 	number := d.open("alice", "more", bump("network", "2"))
@@ -520,7 +520,7 @@ func TestJudgeAttempt(t *testing.T) {
 
 // TestGivenUpIsTold lets a day pass over an event that cannot be worked.
 func TestGivenUpIsTold(t *testing.T) {
-	d := newDesk(t, 1, deskFiles(), nil)
+	d := newDocket(t, 1, docketFiles(), nil)
 	d.engines[0].Secrets = []string{"correct horse"}
 	number := d.opened("alice", "more", bump("network", "2"))
 	d.hub.Break(forgetest.Fault{Path: "/pulls/", Status: 500, Body: "correct horse"})
@@ -537,7 +537,7 @@ func TestGivenUpIsTold(t *testing.T) {
 
 // TestHostileNames has branches, files and workspaces with names full of markup and shell.
 func TestHostileNames(t *testing.T) {
-	d := newDesk(t, 1, deskFiles(), nil)
+	d := newDocket(t, 1, docketFiles(), nil)
 	branch := "x`id`$(id)<!--&'--option"
 	dir := "we|ird `$(touch pwned)` <img src=x> 日本"
 	number := d.open("alice", branch, bump(dir, "2"))

@@ -81,7 +81,7 @@ func (h *errand) plan(ctx context.Context, row ChangeRow, p planRequest) error {
 	if err != nil {
 		return err
 	}
-	if p.cause == CauseStale && !slices.ContainsFunc(runs, func(r Run) bool { return !r.Status.Ended() }) {
+	if p.cause == CauseStale && !slices.ContainsFunc(runs, func(r Run) bool { return r.Status == "" }) {
 		return nil // nothing of it has moved
 	}
 	op := Operation{
