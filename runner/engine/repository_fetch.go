@@ -186,7 +186,7 @@ func (c *clone) ensure(ctx context.Context, op Operation) error {
 		return nil
 	}
 	refs := []string{branchRef(op.Branch)}
-	if op.Change != 0 && op.Kind == KindPlan {
+	if op.Change != 0 && (op.Kind == KindPlan || op.Cause == CauseCommand) {
 		refs = append(refs, changeRef(op.Change))
 	}
 	if err := c.fetch(ctx, refs...); err != nil {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -49,7 +50,11 @@ func (e *Engine) workRun(ctx context.Context, id string) error {
 	if err != nil || !mine {
 		return err
 	}
-	return t.end(ctx, t.do(ctx))
+	on, span := e.Tracer.Start(ctx, "run", slog.String("kind", string(t.run.Kind)), slog.String("repository", string(t.run.Repository)), slog.String("workspace", t.run.Workspace))
+	res := t.do(on)
+	span.Set(slog.String("result", string(res.Status)))
+	span.End(nil) // what Terraform said may hold secrets
+	return t.end(ctx, res)
 }
 
 // read reads what a run belongs to.
@@ -287,10 +292,8 @@ func (t *task) write(ctx context.Context, r Run, to Status, res runner.Result) e
 		t.log.Warn("the end of a run came too late: another process has it", "run", r.ID, "workspace", r.Workspace, "status", to)
 		return nil
 	}
-	if err == nil {
-		if to.Ended() {
-			t.Metrics.RunEnded(string(r.Kind), string(to), t.Now().Sub(r.StartedAt), res.Elapsed)
-		}
+	if err == nil && to.Ended() {
+		t.Metrics.RunEnded(string(r.Kind), string(to), t.Now().Sub(r.StartedAt), res.Elapsed)
 		t.log.Info("run ended", "run", r.ID, "repository", r.Repository, "workspace", r.Workspace, "kind", r.Kind, "status", to, "took", res.Elapsed)
 	}
 	return err
