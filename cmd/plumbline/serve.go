@@ -69,7 +69,7 @@ func (p *program) serve(c *cli.Context) (err error) {
 		err = errors.Join(err, tracer.Close(last))
 	}()
 
-	forges, err := config.clients(metrics)
+	forges, err := config.clients(metrics, tracer)
 	if err != nil {
 		return err
 	}

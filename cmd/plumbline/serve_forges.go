@@ -20,10 +20,10 @@ import (
 )
 
 // clients makes the client of each forge. Nothing is asked of them yet.
-func (c *serverConfig) clients(metrics *telemetry.Metrics) ([]engine.ForgeOptions, error) {
+func (c *serverConfig) clients(metrics *telemetry.Metrics, tracer *telemetry.Tracer) ([]engine.ForgeOptions, error) {
 	var forges []engine.ForgeOptions
 	for _, f := range c.forges {
-		client, err := f.client(metrics)
+		client, err := f.client(metrics, tracer)
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: the forge %s: %w", f.place.File, f.place.Line, f.name, err)
 		}
@@ -37,15 +37,15 @@ func (c *serverConfig) clients(metrics *telemetry.Metrics) ([]engine.ForgeOption
 	return forges, nil
 }
 
-func (f forgeConfig) client(metrics *telemetry.Metrics) (engine.Forge, error) {
+func (f forgeConfig) client(metrics *telemetry.Metrics, tracer *telemetry.Tracer) (engine.Forge, error) {
 	if f.kind == "gitea" {
 		return gitea.New(gitea.Options{
-			URL: f.url, Token: f.token, WebhookSecret: f.webhookSecret,
+			URL: f.url, Token: f.token, WebhookSecret: f.webhookSecret, Transport: tracer.Transport(f.name, nil),
 			OnCall: func(call gitea.Call) { metrics.ForgeCalled(f.name, call.Method, call.Status, call.Elapsed, "", -1) },
 		})
 	}
 	options := github.Options{
-		URL: f.url, Token: f.token, WebhookSecret: f.webhookSecret,
+		URL: f.url, Token: f.token, WebhookSecret: f.webhookSecret, Transport: tracer.Transport(f.name, nil),
 		OnCall: func(call github.Call) {
 			metrics.ForgeCalled(f.name, call.Method, call.Status, call.Elapsed, call.Resource, call.Remaining)
 		},

@@ -124,6 +124,7 @@ func (h *errand) advance(ctx context.Context, branch string, eventAt time.Time) 
 			return err
 		}
 		if seen == "" || seen == tip {
+			h.takeStock(ctx, mirror, branch, tip)
 			return h.meetBranch(ctx, branch, seen, tip)
 		}
 		spans, forward, err := h.spans(ctx, mirror, branch, seen, tip, movedAt)

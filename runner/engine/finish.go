@@ -26,6 +26,9 @@ func (e *Engine) finish(ctx context.Context, operation string) error {
 		}
 		return err
 	})
+	if err == nil && known {
+		e.traceOperation(ctx, op)
+	}
 	if err != nil || !known || op.Kind != KindApply {
 		return err
 	}

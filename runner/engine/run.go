@@ -29,6 +29,7 @@ type task struct {
 	merged bool
 	// released reports that the lock of the state was released.
 	released bool
+	times    phaseTimes
 }
 
 // workRun works a run: it claims it and brings it to its end. ctx ends with one of the causes in engine.go.
@@ -51,6 +52,7 @@ func (e *Engine) workRun(ctx context.Context, id string) error {
 		return err
 	}
 	on, span := e.Tracer.Start(ctx, "run", slog.String("kind", string(t.run.Kind)), slog.String("repository", string(t.run.Repository)), slog.String("workspace", t.run.Workspace))
+	t.times.parent = e.Tracer.Parent(on)
 	res := t.do(on)
 	span.Set(slog.String("result", string(res.Status)))
 	span.End(nil) // what Terraform said may hold secrets
@@ -203,6 +205,7 @@ func scope(op Operation) string {
 
 // observe writes what the run does, for people to see. It never takes back that Terraform applies.
 func (t *task) observe(ev runner.Event) {
+	t.times.note(t.Tracer, ev)
 	phase := map[runner.Phase]Phase{runner.PhaseInit: PhasePreparing, runner.PhasePlan: PhasePlanning}[ev.Phase]
 	if phase == PhaseNone {
 		return
@@ -293,7 +296,7 @@ func (t *task) write(ctx context.Context, r Run, to Status, res runner.Result) e
 		return nil
 	}
 	if err == nil && to.Ended() {
-		t.Metrics.RunEnded(string(r.Kind), string(to), t.Now().Sub(r.StartedAt), res.Elapsed)
+		t.Metrics.RunEnded(string(r.Kind), string(to), t.Now().Sub(r.StartedAt), t.times.total())
 		t.log.Info("run ended", "run", r.ID, "repository", r.Repository, "workspace", r.Workspace, "kind", r.Kind, "status", to, "took", res.Elapsed)
 	}
 	return err

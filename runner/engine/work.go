@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
 	"time"
@@ -60,7 +61,9 @@ func (e *Engine) attend(ctx context.Context, j job, do func(ctx context.Context)
 		return
 	}
 	defer done()
+	ctx, span := e.Tracer.Start(ctx, string(j.What), slog.String("id", j.ID))
 	problem := e.guard(ctx, do)
+	span.End(problem)
 	if problem == nil {
 		return
 	}
