@@ -15,6 +15,10 @@ import (
 // nothing else is known of it on this machine.
 const lockedFor = 2 * time.Minute
 
+// examinedFor is how long after the death of its process it is tried to find out what became of an apply. Then its run ends
+// without that being known, so that the workspace is not closed for ever.
+const examinedFor = 15 * time.Minute
+
 // recoverRun sees what became of a run whose worker is gone: r.Owner is a dead process, or this one. A run that has
 // applied nothing is given back; one that was applying is examined. After an error it is tried again.
 func (e *Engine) recoverRun(ctx context.Context, r Run) error {
@@ -37,7 +41,17 @@ func (e *Engine) recoverRun(ctx context.Context, r Run) error {
 	if err != nil || r.Kind == KindPlan || r.Phase != PhaseApplying {
 		return err
 	}
-	return t.examine(ctx, died)
+	if died.IsZero() {
+		died = r.StartedAt // its worker, in this process, has left it
+	}
+	err = t.examine(ctx, died)
+	if err == nil || ctx.Err() != nil || t.Now().Sub(died) < examinedFor {
+		return err
+	}
+	t.log.Error("what became of an interrupted apply was not found out", "run", r.ID, "workspace", r.Workspace, "error", err)
+	return t.write(ctx, r, Interrupted, runner.Result{
+		Status: runner.Failed, Err: fmt.Errorf("%w. What became of it could not be found out: %w", runner.ErrInterrupted, err),
+	})
 }
 
 // giveBack has a run that has applied nothing begun again.
@@ -82,7 +96,7 @@ func (t *task) examine(ctx context.Context, died time.Time) error {
 	r := t.run
 	switch in.Fate {
 	case runner.StillRunning:
-		if in.Locked == nil || t.Now().Sub(died) < lockedFor && !died.IsZero() {
+		if in.Locked == nil || t.Now().Sub(died) < lockedFor {
 			return nil // looked at again
 		}
 		res = runner.Result{Workspace: f.workspace, Status: runner.Failed, Receipt: in.Receipt,

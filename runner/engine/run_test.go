@@ -525,6 +525,36 @@ func TestRunsLeftBeforeAnApplyAreGivenBack(t *testing.T) {
 	w.work(r, Applied)
 }
 
+// TestExaminationEnds has an apply left of which nothing can be found out: its
+// workspace is not closed for ever.
+func TestExaminationEnds(t *testing.T) {
+	t.Parallel()
+	w := newRunsWorld(t, app("1"))
+	commit := w.commit(app("2"))
+	plan := w.planned(7, commit)
+	r := w.merged(7, commit, plan.Plan)
+	w.tx(func(tx *sql.Tx) (err error) {
+		if r, _, err = w.store.claimRun(t.Context(), tx, r.ID, "dead"); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(t.Context(), "UPDATE run SET phase = 'applying', plan = $1 WHERE id = $2", plan.Plan, r.ID)
+		return err
+	})
+	r.Phase, r.Plan = PhaseApplying, plan.Plan
+	w.Installer = terraform.NewInstaller(terraform.InstallerOptions{CacheDir: t.TempDir(), SearchPath: t.TempDir(), ReleasesURL: "http://127.0.0.1:1"})
+	if err := w.recoverRun(t.Context(), r); err == nil {
+		t.Error("there is no Terraform, and it was found out all the same")
+	}
+	w.look(r, Running)
+	w.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	if err := w.recoverRun(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if _, o := w.look(r, Interrupted); !strings.Contains(o.Error, "could not be found out") {
+		t.Errorf("the account is %q", o.Error)
+	}
+}
+
 // TestGone decides about locks.
 func TestGone(t *testing.T) {
 	t.Parallel()
