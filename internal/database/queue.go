@@ -13,6 +13,7 @@ import (
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/rivertype"
 )
 
 // QueueOptions says what a client of the job queue does. The zero value only inserts jobs.
@@ -75,6 +76,8 @@ func (db *DB) Queue(o QueueOptions) (*river.Client[*sql.Tx], error) {
 		RescueStuckJobsAfter: o.Timeout + 5*time.Minute,
 		MaxAttempts:          o.Attempts,
 
+		Hooks: []rivertype.Hook{river.HookInsertBeginFunc(dueLongAgo)},
+
 		CompletedJobRetentionPeriod: o.Keep,
 		CancelledJobRetentionPeriod: o.Keep,
 		DiscardedJobRetentionPeriod: o.Keep,
@@ -94,6 +97,17 @@ func (db *DB) Queue(o QueueOptions) (*river.Client[*sql.Tx], error) {
 		return nil, fmt.Errorf("build the job queue: %w", err)
 	}
 	return client, nil
+}
+
+// longAgo is since when jobs are due that are due at all.
+var longAgo = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// dueLongAgo changes a job that is due now. Otherwise, when the clock is set back by an hour, it would wait for an hour.
+func dueLongAgo(_ context.Context, job *rivertype.JobInsertParams) error {
+	if job.State == rivertype.JobStateAvailable {
+		job.ScheduledAt = &longAgo
+	}
+	return nil
 }
 
 // Waiting returns how many jobs wait in each queue for a worker; queues without any are left out.

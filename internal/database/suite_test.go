@@ -483,6 +483,9 @@ func jobsComeWithTheirTransaction(t *testing.T, o database.Options) {
 	if got := number(t, db, "SELECT count(*) FROM deed WHERE done = 1"); got != jobs || len(rows) != jobs {
 		t.Errorf("%d rows are done, by %d jobs; want %d", got, len(rows), jobs)
 	}
+	if got := number(t, db, "SELECT count(*) FROM river_job WHERE scheduled_at > '2001-01-01'"); got != 0 {
+		t.Errorf("%d jobs were not due until now: they would wait when the clock is set back", got)
+	}
 	if got := number(t, db, "SELECT count(*) FROM river_job"); got != jobs {
 		t.Errorf("there are %d jobs; want %d, none of a transaction that was rolled back", got, jobs)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/riverqueue/river"
 
@@ -25,7 +26,11 @@ const (
 )
 
 // queues are where hints wait, so that many of one kind do not keep the others waiting.
-var queues = map[hintKind]string{hintEvent: "events", hintRun: "runs", hintFinish: "finishes", hintReport: "reports", hintPoll: "polls"}
+var queues = map[hintKind]string{hintEvent: "events", hintRun: "runs", hintFinish: "chores", hintReport: "reports", hintPoll: "chores"}
+
+// pace is how often the database is asked for hints of each queue: often enough that nobody notices the wait, and seldom
+// enough that an idle server is idle.
+const pace = 150 * time.Millisecond
 
 // job is a hint that a row waits. It may come twice, late or never; whoever works it claims the row first. A hint of a
 // run says no more than that there is one: the worker takes the run whose turn it is.
@@ -56,9 +61,9 @@ func (j job) subject() (Subject, error) {
 	return s, nil
 }
 
-// workersOf is how many hints of each kind are worked at once.
-func (e *Engine) workersOf() map[hintKind]int {
-	return map[hintKind]int{hintEvent: 4, hintRun: e.Parallel, hintFinish: 1, hintReport: 4, hintPoll: 2}
+// workers is how many hints of each queue are worked at once.
+func (e *Engine) workers() map[string]int {
+	return map[string]int{"events": 4, "runs": e.Parallel, "reports": 4, "chores": 3}
 }
 
 // newQueue builds the client that makes hints and, once started, works them.
@@ -68,11 +73,7 @@ func (e *Engine) newQueue() (*river.Client[*sql.Tx], error) {
 		e.work(ctx, j.Args)
 		return nil // rows know what is to be tried again
 	}))
-	at := map[string]int{}
-	for kind, n := range e.workersOf() {
-		at[queues[kind]] = n
-	}
-	return e.DB.Queue(database.QueueOptions{Workers: workers, Queues: at, Log: slog.New(quiet{e.log.Handler()})})
+	return e.DB.Queue(database.QueueOptions{Workers: workers, Queues: e.workers(), Poll: pace, Log: slog.New(quiet{e.log.Handler()})})
 }
 
 // hint makes jobs in a transaction, beside the rows that they point to.

@@ -21,8 +21,8 @@ func (e *Engine) levels(ctx context.Context) (telemetry.Levels, error) {
 			return err
 		}
 		l.Depth = map[string]int{}
-		for kind, queue := range queues {
-			l.Depth[string(kind)] = waiting[queue]
+		for queue := range e.workers() {
+			l.Depth[queue] = waiting[queue]
 		}
 		return nil
 	})

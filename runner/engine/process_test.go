@@ -422,8 +422,8 @@ func sweepHintsWhatIsDue(t *testing.T, o database.Options) {
 		hints, err = e.DB.Waiting(t.Context(), tx)
 		return err
 	})
-	for kind, queue := range queues {
-		if n := hints[queue]; n == 0 || n > 2*e.workersOf()[kind] {
+	for queue, workers := range e.workers() {
+		if n := hints[queue]; n == 0 || n > 3*workers {
 			t.Errorf("after five sweeps the queue %s has %d hints", queue, n)
 		}
 	}

@@ -62,8 +62,8 @@ func (e *Engine) sweepHints(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		workers := e.workersOf()
-		room := func(kind hintKind) int { return max(2*workers[kind]-waiting[queues[kind]], 0) }
+		workers := e.workers()
+		room := func(kind hintKind) int { return max(2*workers[queues[kind]]-waiting[queues[kind]], 0) }
 
 		if limit := room(hintEvent); limit > 0 {
 			keys, err := e.store.dueEvents(ctx, tx, limit)
