@@ -151,8 +151,15 @@ func pollsAreTakenInTurn(t *testing.T, w *rowsWorld) {
 		t.Error("it is polled again at once")
 	}
 	w.pass(time.Minute)
-	if got, ok := claim("q"); !ok || !got.ChangesSince.Equal(r.ChangesSince) || got.DefaultBranch != "trunk" {
-		t.Errorf("claimed %v, %+v", ok, got)
+	got, ok := claim("q")
+	if !ok || !got.ChangesSince.Equal(r.ChangesSince) || got.DefaultBranch != "trunk" {
+		t.Fatalf("claimed %v, %+v", ok, got)
+	}
+	got.PolledAt, got.PollAt = w.store.now().UTC(), w.store.now().Add(time.Minute).UTC()
+	w.tx(func(tx *sql.Tx) error { return w.store.endPoll(t.Context(), tx, got, "q") })
+	w.pass(-time.Hour)
+	if _, ok := claim("p"); !ok {
+		t.Error("after the clock was set back by an hour, nobody polls for an hour")
 	}
 }
 

@@ -65,8 +65,8 @@ func (s *store) repositories(ctx context.Context, tx *sql.Tx, forgeName string) 
 
 // claimPoll takes a repository whose poll is due; nobody else polls it until endPoll.
 func (s *store) claimPoll(ctx context.Context, tx *sql.Tx, id RepoID, owner string) (Repository, bool, error) {
-	ok, err := s.change1(ctx, tx, "UPDATE repository SET poll_owner = $1 WHERE id = $2 AND poll_owner = '' AND (poll_at <= $3 OR poll_at > $4)",
-		owner, string(id), millis(s.now()), s.beyond(longestPoll))
+	ok, err := s.change1(ctx, tx, "UPDATE repository SET poll_owner = $1 WHERE id = $2 AND poll_owner = '' AND (poll_at <= $3 OR poll_at > $4 OR polled_at > $5)",
+		owner, string(id), millis(s.now()), s.beyond(longestPoll), s.beyond(0))
 	if err != nil {
 		return Repository{}, false, fmt.Errorf("claim the poll of %s: %w", id, err)
 	}
@@ -78,8 +78,8 @@ func (s *store) claimPoll(ctx context.Context, tx *sql.Tx, id RepoID, owner stri
 
 // duePolls reads the repositories whose polls wait for nobody but a worker, those first that have waited longest.
 func (s *store) duePolls(ctx context.Context, tx *sql.Tx, limit int) ([]RepoID, error) {
-	ids, err := list(ctx, tx, scanText, `SELECT id FROM repository WHERE poll_owner = '' AND (poll_at <= $1 OR poll_at > $2)
-		ORDER BY poll_at, id LIMIT $3`, millis(s.now()), s.beyond(longestPoll), limit)
+	ids, err := list(ctx, tx, scanText, `SELECT id FROM repository WHERE poll_owner = '' AND (poll_at <= $1 OR poll_at > $2 OR polled_at > $4)
+		ORDER BY poll_at, id LIMIT $3`, millis(s.now()), s.beyond(longestPoll), limit, s.beyond(0))
 	if err != nil {
 		return nil, fmt.Errorf("look for repositories to poll: %w", err)
 	}
@@ -93,6 +93,9 @@ func (s *store) duePolls(ctx context.Context, tx *sql.Tx, limit int) ([]RepoID, 
 // endPoll writes how far a poll has seen (ChangesSince, CommentsSince, PolledAt, PollFailures, Problem), when the next
 // one is due (PollAt), and gives the repository back.
 func (s *store) endPoll(ctx context.Context, tx *sql.Tx, r Repository, owner string) error {
+	if now := s.now(); r.PolledAt.After(now) {
+		r.PolledAt = now // the clock was set back since
+	}
 	ok, err := s.change1(ctx, tx, `UPDATE repository SET poll_owner = '', changes_since = $1, comments_since = $2, polled_at = $3,
 		poll_at = $4, poll_failures = $5, problem = $6 WHERE id = $7 AND poll_owner = $8`,
 		millis(r.ChangesSince), millis(r.CommentsSince), millis(r.PolledAt), millis(r.PollAt), r.PollFailures, r.Problem, string(r.ID), owner)

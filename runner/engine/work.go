@@ -223,8 +223,9 @@ func (e *Engine) giveBackPoll(ctx context.Context, tx *sql.Tx, repo RepoID, prob
 	if err != nil || !ok {
 		return err
 	}
-	_, err = e.store.change1(ctx, tx, "UPDATE repository SET poll_owner = '', poll_at = $1, poll_failures = poll_failures + 1, problem = $2 WHERE id = $3 AND poll_owner = $4",
-		millis(e.again(failures+1, problem)), said(problem), string(repo), e.process)
+	_, err = e.store.change1(ctx, tx, `UPDATE repository SET poll_owner = '', poll_at = $1, poll_failures = poll_failures + 1, problem = $2,
+		polled_at = CASE WHEN polled_at > $5 THEN $5 ELSE polled_at END WHERE id = $3 AND poll_owner = $4`,
+		millis(e.again(failures+1, problem)), said(problem), string(repo), e.process, millis(e.Now()))
 	return err
 }
 
