@@ -40,7 +40,7 @@ func (h *errand) applySpan(ctx context.Context, branch string, span gitrepo.Span
 	g, err := h.survey(ctx, branch, span.From, span.To)
 	var broken *brokenError
 	if errors.As(err, &broken) {
-		g = ground{Base: span.From, Commit: span.To, Set: &workspaces.Set{}, Notes: []string{
+		g = ground{Base: span.From, Commit: span.To, Notes: []string{
 			"Nothing was applied: " + strings.ReplaceAll(broken.notice().Waits, "\n", " ")}}
 	} else if err != nil {
 		return err
@@ -56,14 +56,15 @@ func (h *errand) applySpan(ctx context.Context, branch string, span gitrepo.Span
 	if span.Change == 0 {
 		op.Cause, op.HeadCommit = CausePush, span.To
 		if len(all) == 0 && len(op.Notes) == 0 {
-			return h.passOver(ctx, branch, span)
+			return h.passOver(ctx, branch, span, g.Set)
 		}
 	}
 	runs, err := h.applyRuns(&op, g.Set, all)
 	if err != nil {
 		return err
 	}
-	return h.step(ctx, func(tx *sql.Tx) ([]audit.Entry, error) {
+	var cancelled []string
+	err = h.step(ctx, func(tx *sql.Tx) ([]audit.Entry, error) {
 		if _, err := h.store.hold(ctx, tx, h.repo.ID); err != nil {
 			return nil, err
 		}
@@ -77,7 +78,7 @@ func (h *errand) applySpan(ctx context.Context, branch string, span gitrepo.Span
 		subject := Subject{Repository: h.repo.ID, Change: span.Change}
 		if span.Change != 0 {
 			// Plans that are still being made were read by nobody; see reviewed.
-			if _, _, err := h.store.supersede(ctx, tx, h.repo.ID, span.Change, KindPlan, ""); err != nil {
+			if cancelled, _, err = h.store.supersede(ctx, tx, h.repo.ID, span.Change, KindPlan, ""); err != nil {
 				return nil, err
 			}
 			if _, superseded, err := h.store.supersede(ctx, tx, h.repo.ID, span.Change, KindApply, ""); err != nil {
@@ -102,8 +103,13 @@ func (h *errand) applySpan(ctx context.Context, branch string, span gitrepo.Span
 		if err := h.lookAgain(ctx, tx, branch, span.To, span.Change); err != nil {
 			return nil, err
 		}
+		if err := h.putSet(ctx, tx, branch, g.Set); err != nil {
+			return nil, err
+		}
 		return h.entries(op, all), nil
 	})
+	h.cancel(errCancelled, cancelled...)
+	return err
 }
 
 // judgeSpan decides about each workspace that a part of a branch's way touches.
@@ -179,7 +185,10 @@ func (h *errand) applyRuns(op *Operation, set *workspaces.Set, all []judged) ([]
 	if err != nil {
 		return nil, err
 	}
-	before := upstream(set)
+	before := map[string][]string{}
+	if set != nil {
+		before = upstream(set)
+	}
 	after := map[string][]string{}
 	for name, deps := range before {
 		for _, dep := range deps {
@@ -277,7 +286,7 @@ func (h *errand) along(ctx context.Context, tx *sql.Tx, span gitrepo.Span) error
 }
 
 // passOver moves a branch over commits that touch no workspace.
-func (h *errand) passOver(ctx context.Context, branch string, span gitrepo.Span) error {
+func (h *errand) passOver(ctx context.Context, branch string, span gitrepo.Span, set *workspaces.Set) error {
 	return h.DB.Tx(ctx, func(tx *sql.Tx) error {
 		if _, err := h.store.hold(ctx, tx, h.repo.ID); err != nil {
 			return err
@@ -285,6 +294,9 @@ func (h *errand) passOver(ctx context.Context, branch string, span gitrepo.Span)
 		moved, err := h.store.moveBranch(ctx, tx, h.repo.ID, branch, span.From, span.To)
 		if err == nil && moved {
 			err = h.lookAgain(ctx, tx, branch, span.To, 0)
+		}
+		if err == nil && moved {
+			err = h.putSet(ctx, tx, branch, set)
 		}
 		return err
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/internal/audit"
 	"github.com/plumbline-dev/plumbline/internal/gitrepo"
+	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
 const (
@@ -98,14 +99,6 @@ func (h *errand) mergedAlong(ctx context.Context, row ChangeRow) error {
 
 // advance brings a branch from where it was handled up to its tip: one apply operation for each merged change on the way,
 // and for each push without one, oldest first. The branch's row moves with each of them, so that a commit is handled once.
-func (e *Engine) advance(ctx context.Context, repo RepoID, branch string, eventAt time.Time) error {
-	h, err := e.errandTo(ctx, repo)
-	if err != nil {
-		return err
-	}
-	return h.advance(ctx, branch, eventAt)
-}
-
 func (h *errand) advance(ctx context.Context, branch string, eventAt time.Time) error {
 	mirror, err := h.clone(ctx, h.repo)
 	if err != nil {
@@ -125,7 +118,7 @@ func (h *errand) advance(ctx context.Context, branch string, eventAt time.Time) 
 		}
 		if seen == "" || seen == tip {
 			h.takeStock(ctx, mirror, branch, tip)
-			return h.meetBranch(ctx, branch, seen, tip)
+			return h.meetBranch(ctx, mirror, branch, seen, tip)
 		}
 		spans, forward, err := h.spans(ctx, mirror, branch, seen, tip, movedAt)
 		if err != nil {
@@ -171,12 +164,19 @@ func (h *errand) seen(ctx context.Context, branch string) (seen string, at time.
 }
 
 // meetBranch notes the tip of a branch that is seen for the first time. What it holds already is not applied.
-func (h *errand) meetBranch(ctx context.Context, branch, seen, tip string) error {
+func (h *errand) meetBranch(ctx context.Context, mirror *clone, branch, seen, tip string) error {
 	if seen == tip {
 		return nil
 	}
+	set, err := mirror.set(ctx, tip)
+	if err != nil && len(workspaces.Problems(err)) == 0 {
+		return err
+	}
 	return h.DB.Tx(ctx, func(tx *sql.Tx) error {
-		_, err := h.store.moveBranch(ctx, tx, h.repo.ID, branch, "", tip)
+		met, err := h.store.moveBranch(ctx, tx, h.repo.ID, branch, "", tip)
+		if err == nil && met {
+			err = h.putSet(ctx, tx, branch, set)
+		}
 		return err
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/forge/forgetest"
@@ -72,10 +71,7 @@ func TestCommandsCountOnce(t *testing.T) {
 	d.want("plans after a redelivery", plans(), 2)
 
 	later := func(id, body string) { // an edit of a later second
-		second := time.Now().Unix()
-		for time.Now().Unix() == second {
-			time.Sleep(20 * time.Millisecond)
-		}
+		nextSecond()
 		d.hub.EditComment(t, d.repo, "bob", id, body)
 		d.deliver()
 		d.drain()

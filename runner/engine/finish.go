@@ -12,7 +12,7 @@ import (
 )
 
 // finish does what follows from the end of an operation, once all of its runs have ended: other open changes are planned
-// again, plans are pruned, workspaces' rows are noted, a change is merged. It may be called again after it was
+// again, plans are pruned, a change is merged. It may be called again after it was
 // interrupted, or after an error, so each part of it must be harmless the second time.
 //
 // What takes Git or the forge becomes an event, which is kept until it is done.
@@ -38,14 +38,6 @@ func (e *Engine) finish(ctx context.Context, operation string) error {
 func (e *Engine) finishApply(ctx context.Context, tx *sql.Tx, op Operation, runs []Run) error {
 	if _, err := e.store.hold(ctx, tx, op.Repository); err != nil {
 		return err
-	}
-	for _, r := range runs {
-		if r.Status == Superseded || r.Status == Skipped {
-			continue
-		}
-		if err := e.store.noteApplied(ctx, tx, op.Repository, r.Workspace, r.Dir, op.Commit, r.Status, r.EndedAt); err != nil {
-			return err
-		}
 	}
 	if err := e.tellOthers(ctx, tx, op, runs); err != nil {
 		return err

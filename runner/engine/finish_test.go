@@ -81,6 +81,7 @@ func TestClosedAndReopened(t *testing.T) {
 	if row.State != forge.Closed || !row.Pruned {
 		t.Errorf("change %+v; %q", row, d.problems())
 	}
+	nextSecond()
 	d.hub.Reopen(t, d.repo, "alice", number)
 	d.deliver()
 	d.drain()

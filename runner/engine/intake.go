@@ -52,7 +52,7 @@ var errRaced = errors.New("the change has moved on meanwhile")
 // was taken for dead may still be at it.
 type errand struct {
 	*Engine
-	event EventRow // its Key is "" when something else than an event led here
+	event EventRow
 	repo  Repository
 	forge ForgeOptions
 	ended bool // the event was ended together with what it led to
@@ -73,16 +73,9 @@ func (e *Engine) workEvent(ctx context.Context, key string) error {
 	return h.close(ctx, h.work(ctx))
 }
 
-// errandTo is an errand that no event asks for.
-func (e *Engine) errandTo(ctx context.Context, repo RepoID) (*errand, error) {
-	h := &errand{Engine: e, event: EventRow{Repository: repo, ReceivedAt: e.store.now()}}
-	return h, h.meet(ctx, false)
-}
-
 func (h *errand) work(ctx context.Context) error {
 	ev := h.event.Event
-	// A branch that is not known may be the default branch under a new name.
-	if err := h.meet(ctx, ev.Kind == forge.Pushed && ev.Ref != h.repo.DefaultBranch); err != nil {
+	if err := h.meet(ctx); err != nil {
 		return err
 	}
 	switch ev.Kind {
@@ -236,14 +229,12 @@ func (h *errand) conclude(ctx context.Context, fn func(tx *sql.Tx) ([]audit.Entr
 		if err != nil {
 			return err
 		}
-		if h.event.Key != "" {
-			next, err := h.store.endEvent(ctx, tx, h.event.Key, h.process, "")
-			if err == nil && next != "" {
-				err = h.hint(ctx, tx, eventJob(next))
-			}
-			if err != nil {
-				return err
-			}
+		next, err := h.store.endEvent(ctx, tx, h.event.Key, h.process, "")
+		if err == nil && next != "" {
+			err = h.hint(ctx, tx, eventJob(next))
+		}
+		if err != nil {
+			return err
 		}
 		return h.note(ctx, tx, entries)
 	})

@@ -57,6 +57,7 @@ func bump(workspace, version string) map[string]string {
 
 func newDocket(t *testing.T, engines int, files map[string]string, tune func(*ForgeOptions)) *docket {
 	t.Helper()
+	t.Parallel()
 	d := &docket{T: t, hub: forgetest.StartGitHub(t)}
 	d.repo = d.hub.NewRepo(t)
 	d.id = RepoID("hub/" + d.repo.String())
@@ -102,6 +103,13 @@ func newDocket(t *testing.T, engines int, files map[string]string, tune func(*Fo
 		d.engines = append(d.engines, e)
 	}
 	return d
+}
+
+// nextSecond waits until forges, whose times are in whole seconds, can tell what comes now from what was before.
+func nextSecond() {
+	for second := time.Now().Unix(); time.Now().Unix() == second; {
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 func (d *docket) pass(by time.Duration) { d.passed.Add(int64(by)) }

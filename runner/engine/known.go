@@ -3,15 +3,16 @@ package engine
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/plumbline-dev/plumbline/forge"
+	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
-// meet makes sure that the errand's repository is known and may be served. With fresh the forge is asked even about one
-// that is known.
-func (h *errand) meet(ctx context.Context, fresh bool) error {
+// meet makes sure that the errand's repository is known and may be served.
+func (h *errand) meet(ctx context.Context) error {
 	name, _, _ := strings.Cut(string(h.event.Repository), "/")
 	options, served := h.Engine.forge(name)
 	if !served {
@@ -30,8 +31,7 @@ func (h *errand) meet(ctx context.Context, fresh bool) error {
 	if !options.allows(repo) {
 		return &overError{fmt.Sprintf("%s is not among the repositories that are served", repo)}
 	}
-	branch := h.event.Event.Ref
-	if !known || h.repo.DefaultBranch == "" || h.repo.Problem != "" || fresh && branch != h.repo.DefaultBranch {
+	if !known || h.repo.DefaultBranch == "" || h.repo.Problem != "" || h.repo.Archived {
 		if h.repo, err = h.ask(ctx, repo); err != nil {
 			return err
 		}
@@ -52,7 +52,7 @@ func (h *errand) ask(ctx context.Context, repo forge.Repo) (Repository, error) {
 		ID: h.forge.repoID(repo), Forge: h.forge.Name, Repo: repo,
 		DefaultBranch: answer.DefaultBranch, CloneURL: answer.CloneURL, Archived: answer.Archived,
 	}
-	moved := !strings.EqualFold(answer.Repo.String(), repo.String())
+	moved := !strings.EqualFold(answer.String(), repo.String())
 	if moved {
 		// Events come under the new name from now on, if that is served. Rows, mirrors and plans of the old name stay its own:
 		// whoever takes the old name later is somebody else.
@@ -65,31 +65,18 @@ func (h *errand) ask(ctx context.Context, repo forge.Repo) (Repository, error) {
 	return row, err
 }
 
-// meetAll makes rows for the repositories of a forge that the allow-list names and that its credentials can see, so that
-// they are polled. It returns their ids.
-func (e *Engine) meetAll(ctx context.Context, forgeName string) ([]RepoID, error) {
-	options, served := e.forge(forgeName)
-	if !served {
-		return nil, fmt.Errorf("list repositories: no forge is called %q", forgeName)
-	}
-	all, err := options.Client.Repos(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var ids []RepoID
-	err = e.DB.Tx(ctx, func(tx *sql.Tx) error {
-		ids = nil
-		for _, repo := range all {
-			if !options.allows(repo) {
-				continue
-			}
-			id := options.repoID(repo)
-			if err := e.store.meetRepository(ctx, tx, options.Name, id, repo); err != nil {
-				return err
-			}
-			ids = append(ids, id)
-		}
+// putSet writes which workspaces the default branch has, for who looks at the repository as a whole.
+func (h *errand) putSet(ctx context.Context, tx *sql.Tx, branch string, set *workspaces.Set) error {
+	if branch != h.repo.DefaultBranch || set == nil {
 		return nil
-	})
-	return ids, err
+	}
+	rows := make([]WorkspaceRow, 0, len(set.Workspaces))
+	for _, w := range set.Workspaces {
+		settings, err := json.Marshal(w)
+		if err != nil {
+			return fmt.Errorf("write down the workspace %s: %w", w.Name, err)
+		}
+		rows = append(rows, WorkspaceRow{Name: w.Name, Dir: w.Dir, Settings: string(settings)})
+	}
+	return h.store.putWorkspaces(ctx, tx, h.repo.ID, rows)
 }

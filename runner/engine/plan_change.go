@@ -29,19 +29,6 @@ type planRequest struct {
 	chosen []string
 }
 
-// planChange makes a plan operation for a change as the row has it.
-func (e *Engine) planChange(ctx context.Context, row ChangeRow, cause Cause, actor string, eventAt time.Time, replyTo string, only []string) error {
-	h, err := e.errandTo(ctx, row.Repository)
-	if err != nil {
-		return err
-	}
-	p := planRequest{cause: cause, actor: actor, eventAt: eventAt, replyTo: replyTo, only: only}
-	if row.State == forge.Merged {
-		return h.planMerged(ctx, row, p)
-	}
-	return h.plan(ctx, row, p)
-}
-
 // plan makes a plan operation for an open change, or a notice that says why there is none.
 func (h *errand) plan(ctx context.Context, row ChangeRow, p planRequest) error {
 	if n, no := distrust(row.Change, h.forge); no {
