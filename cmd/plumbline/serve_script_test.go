@@ -47,6 +47,8 @@ import (
 //	comments N COUNT      wait for so many comments of ours
 //	reaction N NAME       wait for a reaction (seen, accepted, refused) to what was last said
 //	verdict N CONTEXT STATE   wait for a status; main instead of N for the branch's tip
+//	merged N              wait until the server has merged it
+//	plans COUNT           wait until so many plans are stored in data/plans
 //	cloud NAME=VERSION... wait until exactly these buckets are there
 //	httpget URL           wait for 200; the answer's body goes to stdout
 //	done CREATES UPDATES DELETES   so much was done to buckets, no more and no less
@@ -118,14 +120,25 @@ var serveCommands = map[string]func(*testscript.TestScript, bool, []string){
 		known := map[string]forge.Reaction{"seen": forge.Seen, "accepted": forge.Accepted, "refused": forge.Refused}
 		s.pull(args[0]).AwaitReaction(s.t, s.said, known[args[1]])
 	}),
-	"verdict": story(3, func(s *serveStory, args []string) {
+	"verdict": func(ts *testscript.TestScript, neg bool, args []string) {
+		if len(args) != 3 {
+			ts.Fatalf("usage: verdict N CONTEXT STATE")
+		}
+		s := ts.Value(storyKey{}).(*serveStory)
+		s.ts = ts
 		commit := s.tip
 		if args[0] != "main" {
 			commit = s.pull(args[0]).Head
 		}
+		if got, ok := s.world.Forge.Statuses(s.t, s.world.Repo, commit)[args[1]]; neg {
+			if ok && string(got.State) == args[2] {
+				s.fatal("there is the status %s: %s: %s", args[1], got.State, got.Description)
+			}
+			return
+		}
 		got := s.world.AwaitStatus(s.t, commit, args[1], forge.StatusState(args[2]))
 		s.ts.Logf("%s: %s", got.State, got.Description)
-	}),
+	},
 	"cloud": story(0, func(s *serveStory, args []string) {
 		want := map[string]string{}
 		for _, arg := range args {
@@ -147,6 +160,26 @@ var serveCommands = map[string]func(*testscript.TestScript, bool, []string){
 		}, func() string { return status + ": " + string(body) })
 		_, err := s.ts.Stdout().Write(body)
 		s.ts.Check(err)
+	}),
+	"merged": story(1, func(s *serveStory, args []string) {
+		p := s.pull(args[0])
+		s.world.Await(s.t, "the merge of #"+args[0], func() bool {
+			merged := s.world.GitHub.StateOf(s.t, s.world.Repo, p.Number) == forge.Merged
+			return merged
+		}, func() string { return "it is not merged" })
+	}),
+	"plans": story(1, func(s *serveStory, args []string) {
+		var found []string
+		s.world.Await(s.t, args[0]+" stored plans", func() bool {
+			found = nil
+			_ = filepath.WalkDir(s.ts.MkAbs("data/plans"), func(path string, d fs.DirEntry, err error) error {
+				if err == nil && !d.IsDir() && strings.Contains(path, "/plans/") && strings.Contains(filepath.Base(path), "plan") {
+					found = append(found, path)
+				}
+				return nil
+			})
+			return strconv.Itoa(len(found)) == args[0]
+		}, func() string { return fmt.Sprintf("there are %q", found) })
 	}),
 	"done": story(3, func(s *serveStory, args []string) {
 		c, u, d := s.world.Done()

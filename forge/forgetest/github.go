@@ -585,6 +585,21 @@ func (g *GitHub) CommentsOf(t testing.TB, repo forge.Repo, number int) []string 
 	return bodies
 }
 
+// StateOf returns how far a pull request has come.
+func (g *GitHub) StateOf(t testing.TB, repo forge.Repo, number int) forge.State {
+	t.Helper()
+	state := forge.Open
+	g.onIssue(t, repo, number, func(_ *ghRepo, i *ghIssue) {
+		switch {
+		case i.pull != nil && i.pull.merged:
+			state = forge.Merged
+		case i.closed:
+			state = forge.Closed
+		}
+	})
+	return state
+}
+
 // Thread returns the comments on a pull request or an issue that are not minimised, oldest first.
 func (g *GitHub) Thread(t testing.TB, repo forge.Repo, number int) []forge.Comment {
 	t.Helper()
