@@ -1,0 +1,519 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/plumbline-dev/plumbline/forge"
+	"github.com/plumbline-dev/plumbline/forge/forgetest"
+	"github.com/plumbline-dev/plumbline/forge/forgetest/world"
+	"github.com/plumbline-dev/plumbline/forge/github"
+	"github.com/plumbline-dev/plumbline/internal/audit"
+	"github.com/plumbline-dev/plumbline/internal/database"
+	"github.com/plumbline-dev/plumbline/internal/terraform"
+	"github.com/plumbline-dev/plumbline/internal/toycloud"
+	"github.com/plumbline-dev/plumbline/planstore"
+	"github.com/plumbline-dev/plumbline/prcomment"
+	"github.com/plumbline-dev/plumbline/runner/engine"
+)
+
+// TestMain lets the test binary be the toy provider, too.
+func TestMain(m *testing.M) {
+	if world.IsProvider() {
+		os.Exit(world.ServeProvider())
+	}
+	os.Exit(m.Run())
+}
+
+// options say what a story is played on. The zero value is one engine on SQLite, GitHub, and webhooks.
+type options struct {
+	world world.Options
+	// host makes the forge and its client; nil for GitHub's stand-in.
+	host func(t *testing.T) (world.Forge, engine.Forge)
+	// database is the URL of an empty PostgreSQL; "" for SQLite.
+	database string
+	// polling looks every second and gets no webhooks.
+	polling bool
+	// engines is how many there are, each with a data directory of its own; 0 means 1.
+	engines int
+	// processes makes each node the real program, `plumbline serve`. Only with GitHub.
+	processes bool
+	// poll is how often a process looks by itself; "" for every five seconds.
+	poll string
+	// tune changes how each engine is set up; not with processes.
+	tune func(*engine.Options)
+}
+
+// server is a world with engines in it, as `plumbline serve` sets them up.
+type server struct {
+	*world.World
+	opts   options
+	client engine.Forge
+	shared string // directory of what all engines share
+	nodes  []*node
+	log    *logBuffer
+	hub    string // address that webhooks go to
+}
+
+// node is one engine with its data directory. It can be stopped and started again.
+type node struct {
+	s       *server
+	dir     string
+	process *process // nil for an engine within the test
+	limit   int64    // bytes that a file of a process may have; 0 for any number
+	db      *database.DB
+
+	mu    sync.Mutex
+	live  *engine.Engine // nil while it is stopped, and of a process
+	alive bool           // a process is up, or on its way
+	stop  func()
+}
+
+const forgeName = "forge"
+
+// start starts a server. When the test ends it is stopped and everything that must be true of any story is checked.
+func start(t *testing.T, opts options) *server {
+	t.Helper()
+	s := &server{opts: opts, shared: t.TempDir(), log: &logBuffer{}}
+	if opts.host == nil {
+		opts.host = gitHub
+	}
+	opts.world.Forge, s.client = opts.host(t)
+	if text := os.Getenv("STORY_PATIENCE"); text != "" && opts.world.Patience == 0 {
+		opts.world.Patience, _ = time.ParseDuration(text)
+	}
+	s.World = world.New(t, opts.world)
+	s.hub = s.listen(t)
+	for range max(1, opts.engines) {
+		n := &node{s: s, dir: t.TempDir()}
+		s.nodes = append(s.nodes, n)
+		n.start(t)
+	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			s.check(t)
+		}
+		for _, n := range s.nodes {
+			n.halt()
+		}
+		if t.Failed() {
+			t.Logf("the log ends with:\n%s", s.log.tail(60))
+		}
+	})
+	// An engine that sees a branch for the first time takes it as it is: what is merged after this is applied.
+	s.Await(t, "the branch main to be known", func() bool {
+		return s.count(t, "SELECT count(*) FROM branch WHERE name = 'main'") == 1
+	}, func() string { return s.log.tail(20) })
+	if !opts.polling {
+		s.Forge.SendWebhooks(s.hub)
+	}
+	return s
+}
+
+// gitHub is the stand-in for GitHub, with a token.
+func gitHub(t *testing.T) (world.Forge, engine.Forge) {
+	t.Helper()
+	g := forgetest.StartGitHub(t)
+	client, err := github.New(github.Options{URL: g.URL, Token: g.Token, WebhookSecret: g.WebhookSecret, Timeout: 10 * time.Second, MaxWait: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g, client
+}
+
+// listen takes in webhooks and hands each to one of the engines that live, in turn.
+func (s *server) listen(t *testing.T) string {
+	t.Helper()
+	turn := 0
+	var mu sync.Mutex
+	hub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		mu.Lock()
+		turn++
+		first := turn
+		mu.Unlock()
+		for i := range s.nodes {
+			n := s.nodes[(first+i)%len(s.nodes)]
+			n.mu.Lock()
+			live, alive := n.live, n.alive
+			n.mu.Unlock()
+			if alive {
+				n.pass(w, r, body)
+				return
+			}
+			if live == nil {
+				continue
+			}
+			if _, err := live.Receive(r.Context(), forgeName, r.Header, body); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+		http.Error(w, "no engine lives", http.StatusServiceUnavailable)
+	}))
+	t.Cleanup(hub.Close)
+	return hub.URL
+}
+
+// pass hands a webhook to a process.
+func (n *node) pass(w http.ResponseWriter, r *http.Request, body []byte) {
+	req, err := http.NewRequestWithContext(r.Context(), http.MethodPost, "http://"+n.process.address+"/webhook/"+forgeName, bytes.NewReader(body))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	req.Header = r.Header.Clone()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer resp.Body.Close()
+	w.WriteHeader(resp.StatusCode)
+	_, _ = io.Copy(w, resp.Body)
+}
+
+// start opens what an engine needs and runs it, as cmd/plumbline does.
+func (n *node) start(t *testing.T) {
+	t.Helper()
+	if n.s.opts.processes {
+		n.startProcess(t)
+		return
+	}
+	db, err := database.Open(context.Background(), database.Options{URL: n.s.opts.database, DataDir: n.dir, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := audit.New(audit.Options{Keys: [][]byte{bytes.Repeat([]byte{7}, 32)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	providers, err := terraform.OpenProviderCache(filepath.Join(n.dir, "providers"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := engine.Options{
+		DB: db, Audit: log, DataDir: n.dir,
+		Plans: func(repository string) (*planstore.Store, error) {
+			return planstore.Open(context.Background(), planstore.Options{
+				Location: filepath.Join(n.s.shared, "plans", repository), KeyFile: filepath.Join(n.s.shared, "plan.key"), Repository: repository,
+			})
+		},
+		Forges: []engine.ForgeOptions{{Name: forgeName, Client: n.s.client, Repos: []string{n.s.Repo.Owner + "/*"}, Poll: time.Minute}},
+		Installer: terraform.NewInstaller(terraform.InstallerOptions{
+			CacheDir: filepath.Join(n.dir, "terraform"), SearchPath: variable(n.s.Environ, "PATH"),
+		}),
+		Providers: providers,
+		Environ:   n.s.Environ,
+		Secrets:   terraform.Secrets(n.s.Environ),
+		Shared:    n.s.opts.engines > 1,
+		Grace:     time.Minute,
+		Log:       slog.New(slog.NewTextHandler(n.s.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", filepath.Base(n.dir)),
+	}
+	if n.s.opts.polling {
+		opts.Forges[0].Poll = time.Second
+	}
+	if n.s.opts.tune != nil {
+		n.s.opts.tune(&opts)
+	}
+	e, err := engine.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.live, n.db = e, db
+	n.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the engine ended with %v", err)
+		}
+		if err := db.Close(); err != nil {
+			t.Errorf("close the database: %v", err)
+		}
+	})
+}
+
+// halt stops an engine as SIGTERM does.
+func (n *node) halt() {
+	n.mu.Lock()
+	n.live, n.alive = nil, false
+	n.mu.Unlock()
+	n.stop()
+}
+
+// restart stops an engine and starts another over the same data directory.
+func (n *node) restart(t *testing.T) {
+	t.Helper()
+	n.halt()
+	n.start(t)
+}
+
+func variable(environ []string, name string) string {
+	for _, kv := range environ {
+		if value, ok := strings.CutPrefix(kv, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// read runs a query in the database of the first engine.
+func (s *server) read(t *testing.T, fn func(ctx context.Context, tx *sql.Tx) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := s.nodes[0].db.Read(ctx, func(tx *sql.Tx) error { return fn(ctx, tx) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// count returns the number that a query yields.
+func (s *server) count(t *testing.T, query string) (n int) {
+	t.Helper()
+	s.read(t, func(ctx context.Context, tx *sql.Tx) error { return tx.QueryRowContext(ctx, query).Scan(&n) })
+	return n
+}
+
+// quiet waits until there is nothing left to do: each event was dealt with, each operation has ended and was told.
+func (s *server) quiet(t *testing.T) {
+	t.Helper()
+	queries := map[string]string{
+		"events that wait":       "SELECT count(*) FROM event WHERE status = 'waiting'",
+		"operations that run":    "SELECT count(*) FROM operation WHERE status = 'running'",
+		"reports that are to do": "SELECT count(*) FROM report WHERE told < wanted",
+	}
+	left := map[string]int{}
+	s.Await(t, "nothing to be left to do", func() bool {
+		for range 2 { // an event may become an operation between two queries
+			for what, query := range queries {
+				if left[what] = s.count(t, query); left[what] > 0 {
+					return false
+				}
+			}
+		}
+		return true
+	}, func() string { return fmt.Sprintf("there are %v", left) })
+}
+
+// awaitEvents waits until the forge has sent the webhooks about everything that happened so far.
+func (s *server) awaitEvents(t *testing.T) {
+	t.Helper()
+	if s.GitHub != nil {
+		s.GitHub.Deliveries(t, s.Repo) // waits until they were sent
+	}
+}
+
+// check holds the server against what is true at the end of every story.
+func (s *server) check(t *testing.T) {
+	t.Helper()
+	s.quiet(t)
+	if s.opts.processes {
+		s.nodes[0].plumbline(t, "audit", "verify")
+	} else {
+		s.verify(t)
+	}
+	if failed := s.count(t, "SELECT count(*) FROM event WHERE status = 'failed'"); failed > 0 {
+		t.Errorf("%d events were given up", failed)
+	}
+	if locked := s.States.Locked(); len(locked) > 0 {
+		t.Errorf("state locks are left: %q", locked)
+	}
+	for _, number := range s.numbers(t) {
+		s.checkThread(t, number)
+	}
+	secrets := append(terraform.Secrets(s.Environ), s.Cloud.Token)
+	if s.GitHub != nil {
+		secrets = append(secrets, s.GitHub.Token, s.GitHub.WebhookSecret)
+	}
+	for _, secret := range secrets {
+		s.absent(t, secret)
+	}
+}
+
+// verify holds the audit log against its chain.
+func (s *server) verify(t *testing.T) {
+	t.Helper()
+	s.read(t, func(ctx context.Context, tx *sql.Tx) error {
+		log, err := audit.New(audit.Options{Keys: [][]byte{bytes.Repeat([]byte{7}, 32)}})
+		if err != nil {
+			return err
+		}
+		if _, err := log.Verify(ctx, tx); err != nil {
+			t.Errorf("the audit log: %v", err)
+		}
+		return nil
+	})
+}
+
+// numbers returns the pull requests that the server knows.
+func (s *server) numbers(t *testing.T) (numbers []int) {
+	t.Helper()
+	s.read(t, func(ctx context.Context, tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, "SELECT number FROM change ORDER BY number")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var n int
+			if err := rows.Scan(&n); err != nil {
+				return err
+			}
+			numbers = append(numbers, n)
+		}
+		return rows.Err()
+	})
+	return numbers
+}
+
+// checkThread looks for comments that are doubled.
+func (s *server) checkThread(t *testing.T, number int) {
+	t.Helper()
+	seen := map[string]string{}
+	for _, c := range s.Forge.Thread(t, s.Repo, number) {
+		if !c.Ours {
+			continue
+		}
+		mark, ok := prcomment.ParseMark(c.Body)
+		if !ok {
+			t.Errorf("comment %s on #%d has no mark:\n%s", c.ID, number, c.Body)
+			continue
+		}
+		id := fmt.Sprintf("%s %s %d", mark.Kind, mark.Key, mark.Page)
+		if other := seen[id]; other != "" {
+			t.Errorf("comments %s and %s on #%d are both %q", other, c.ID, number, id)
+		}
+		seen[id] = c.ID
+	}
+}
+
+// absent looks for a secret where it must not be: in the log, in comments, in statuses, and in any file that the engines
+// keep, states and Terraform's own data excepted.
+func (s *server) absent(t *testing.T, secret string) {
+	t.Helper()
+	if secret == "" {
+		return
+	}
+	if s.log.contains(secret) {
+		t.Error("a secret is in the log")
+	}
+	for _, number := range s.numbers(t) {
+		for _, c := range s.Forge.Thread(t, s.Repo, number) {
+			if strings.Contains(c.Body, secret) {
+				t.Errorf("a secret is in a comment on #%d", number)
+			}
+		}
+	}
+	for _, n := range s.nodes {
+		files, err := filepath.Glob(filepath.Join(n.dir, "plumbline.db*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err == nil && bytes.Contains(data, []byte(secret)) {
+				t.Errorf("a secret is in clear in %s", filepath.Base(file))
+			}
+		}
+	}
+}
+
+// logBuffer is the log of all engines.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) contains(s string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Contains(l.b.Bytes(), []byte(s))
+}
+
+func (l *logBuffer) tail(lines int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := strings.Split(strings.TrimSpace(l.b.String()), "\n")
+	all = slices.DeleteFunc(all, func(line string) bool { return strings.Contains(line, "level=DEBUG") }) // the queue's, most of them
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// pages returns our comments of a kind on a pull request.
+func pages(t *testing.T, p *world.Pull, kind prcomment.Kind) []forge.Comment {
+	t.Helper()
+	return slices.DeleteFunc(p.Ours(t), func(c forge.Comment) bool {
+		mark, ok := prcomment.ParseMark(c.Body)
+		return !ok || mark.Kind != kind
+	})
+}
+
+// breakBucket makes the cloud refuse to create a bucket, until mend is called.
+func (s *server) breakBucket(t *testing.T, name string) {
+	t.Helper()
+	err := s.Cloud.SetBehaviour(toycloud.Behaviour{Rules: []toycloud.Rule{
+		{Verb: toycloud.Create, Kind: toycloud.Buckets, Object: name, Fault: toycloud.FaultError, Rate: 1},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *server) mend(t *testing.T) {
+	t.Helper()
+	if err := s.Cloud.SetBehaviour(toycloud.Behaviour{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// plans counts the stored plans.
+func (s *server) plans(t *testing.T) (n int) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(s.shared, "plans"), func(path string, d os.DirEntry, err error) error {
+		if err == nil && strings.Contains(path, "/plan/") && strings.HasSuffix(path, ".sealed") {
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// state asks the forge how far a pull request has come.
+func (s *server) state(t *testing.T, p *world.Pull) forge.State {
+	t.Helper()
+	c, err := s.client.Change(t.Context(), s.Repo, p.Number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.State
+}
