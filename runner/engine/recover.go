@@ -65,7 +65,7 @@ func (t *task) giveBack(ctx context.Context, tx *sql.Tx) error {
 	if now.Status == Queued {
 		return t.hint(ctx, tx, runJob(now))
 	}
-	return t.Engine.settle(ctx, tx, now.Operation)
+	return t.settle(ctx, tx, now.Operation)
 }
 
 // examine finds out what became of an apply. It is never repeated blindly: only one that has changed nothing is begun
