@@ -117,7 +117,7 @@ func (e *Engine) listed(ctx context.Context, f ForgeOptions) (found, missing []f
 			missing = append(missing, repo)
 		case err != nil:
 			return nil, nil, err
-		case strings.EqualFold(answer.Repo.String(), name):
+		case strings.EqualFold(answer.String(), name):
 			found = append(found, answer.Repo)
 		default:
 			missing = append(missing, repo) // it has another name now, which the list does not have

@@ -80,7 +80,7 @@ func (e *Engine) lookAt(ctx context.Context, f ForgeOptions, row Repository, now
 	if s.answer, err = f.Client.Repository(ctx, row.Repo); err != nil {
 		return s, err
 	}
-	if !strings.EqualFold(s.answer.Repo.String(), row.Repo.String()) || s.answer.Archived {
+	if !strings.EqualFold(s.answer.String(), row.Repo.String()) || s.answer.Archived {
 		return s, nil
 	}
 	if err := s.lookAtBranch(ctx, f, row.Repo, s.answer.DefaultBranch); err != nil {
@@ -364,7 +364,7 @@ func (e *Engine) endPoll(ctx context.Context, row Repository) error {
 // unservable says why nothing can be done with a repository, in a sentence; "" if something can.
 func unservable(repo forge.Repo, answer forge.Repository) string {
 	switch {
-	case !strings.EqualFold(answer.Repo.String(), repo.String()):
+	case !strings.EqualFold(answer.String(), repo.String()):
 		return fmt.Sprintf("It is called %s now.", answer.Repo)
 	case answer.Archived:
 		return "It is archived: nothing can be told there."
