@@ -75,6 +75,10 @@ func (h *errand) applySpan(ctx context.Context, branch string, span gitrepo.Span
 		if !moved {
 			return nil, errRaced
 		}
+		// A branch may be set back and forward again.
+		if applied, err := h.store.appliedSpan(ctx, tx, h.repo.ID, branch, span.To); err != nil || applied {
+			return nil, err
+		}
 		subject := Subject{Repository: h.repo.ID, Change: span.Change}
 		if span.Change != 0 {
 			// Plans that are still being made were read by nobody; see reviewed.

@@ -111,7 +111,7 @@ func (h *errand) advance(ctx context.Context, branch string, eventAt time.Time) 
 	if err != nil {
 		return err
 	}
-	for asked := false; ; {
+	for asked, again := false, false; ; {
 		seen, movedAt, err := h.seen(ctx, branch)
 		if err != nil {
 			return err
@@ -129,8 +129,15 @@ func (h *errand) advance(ctx context.Context, branch string, eventAt time.Time) 
 			if err != nil {
 				return err
 			}
-			if behind && h.store.now().Sub(eventAt) < behindFor {
-				// Another process saw more of the branch than this fetch brought; if the branch was set back, it stays so.
+			if behind && !again {
+				again = true // another event may have seen more of the branch than this one's fetch
+				if tip, err = mirror.fetchBranch(ctx, branch); err != nil {
+					return err
+				}
+				continue
+			}
+			if behind && h.store.now().Sub(movedAt) < behindFor {
+				// The forge may answer from a copy that lags. If the branch was set back, it stays so.
 				return &laterError{h.store.now().Add(10 * time.Second), fmt.Sprintf("%s was seen further on than %s", branch, short(tip))}
 			}
 			return h.rewritten(ctx, branch, seen, tip)

@@ -205,6 +205,27 @@ func TestForcedPush(t *testing.T) {
 	d.want("runs after that", statuses(runs), "database:waiting")
 }
 
+// TestSetBackAndForward takes a merge away and brings it back: it is applied once.
+func TestSetBackAndForward(t *testing.T) {
+	d := newDocket(t, 1, docketFiles(), nil)
+	number := d.opened("alice", "more", bump("network", "2"))
+	before := d.row(number).Base.Commit
+	merge := d.merge(number, forge.Squash)
+	d.endAll(number, KindApply, Applied)
+	d.hub.Reset(t, d.repo, "main", before)
+	d.settled()
+	d.pass(behindFor)
+	d.drain()
+	d.want("applies", len(d.applies()), 2)
+	d.hub.Reset(t, d.repo, "main", merge)
+	d.settled()
+	want := []string{fmt.Sprintf("#%d merged network:applied", number), "#0 push "}
+	d.want("applies", d.applies(), want)
+	later := d.opened("bob", "later", bump("database", "3"))
+	d.merge(later, forge.Squash)
+	d.want("applies", d.applies(), append(want, fmt.Sprintf("#%d merged database:queued", later)))
+}
+
 // TestOtherBase merges into a branch that is not the default one.
 func TestOtherBase(t *testing.T) {
 	d := newDocket(t, 1, docketFiles(), nil)

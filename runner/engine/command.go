@@ -15,7 +15,11 @@ import (
 )
 
 // refusal is why a command is not done, in a sentence for who asked.
-type refusal struct{ why string }
+type refusal struct {
+	why string
+	// noted is why in our own words, for the audit log, where the sentence repeats what somebody wrote; "" where it does not.
+	noted string
+}
 
 func (r *refusal) Error() string { return r.why }
 
@@ -43,7 +47,7 @@ func (h *errand) command(ctx context.Context) error {
 		return h.refused(ctx, row, cmd, err)
 	}
 	if wrong != nil {
-		return h.refused(ctx, row, cmd, &refusal{wrong.Error()})
+		return h.refused(ctx, row, cmd, &refusal{why: wrong.Error(), noted: "the command is not understood"})
 	}
 	h.react(ctx, forge.Seen)
 	switch cmd.Verb {
@@ -98,7 +102,7 @@ func (h *errand) mayCommand(ctx context.Context, c forge.Comment, sender string)
 			return err
 		}
 		if permission < forge.Write {
-			return &refusal{fmt.Sprintf("it takes write permission in %s, and %s has %s.", h.repo.Repo, codeName(login),
+			return &refusal{why: fmt.Sprintf("it takes write permission in %s, and %s has %s.", h.repo.Repo, codeName(login),
 				map[bool]string{true: "read permission", false: "none"}[permission == forge.Read])}
 		}
 	}
@@ -145,6 +149,9 @@ func (h *errand) refused(ctx context.Context, row ChangeRow, cmd prcomment.Comma
 	if err := h.refuse(ctx, row.Number, no.why); err != nil {
 		return err
 	}
+	if no.noted == "" {
+		no.noted = no.why
+	}
 	verb := string(cmd.Verb)
 	if verb == "" {
 		verb = "command"
@@ -152,7 +159,7 @@ func (h *errand) refused(ctx context.Context, row ChangeRow, cmd prcomment.Comma
 	return h.conclude(ctx, func(*sql.Tx) ([]audit.Entry, error) {
 		return []audit.Entry{{
 			Actor: h.event.Event.Comment.Author, Action: verb, Change: int64(row.Number), Commit: row.Head.Commit, Allowed: false,
-			Reason: "refused: " + no.why, Details: h.commandDetails(cmd),
+			Reason: "refused: " + no.noted, Details: h.commandDetails(cmd),
 		}}, nil
 	})
 }
@@ -176,7 +183,7 @@ func (h *errand) commandPlan(ctx context.Context, row ChangeRow, cmd prcomment.C
 		}
 		return h.planMerged(ctx, row, p)
 	}
-	return &refusal{"it is closed; open it again to have it planned."}
+	return &refusal{why: "it is closed; open it again to have it planned."}
 }
 
 // commandUnlock has the state locks looked at that runs may have left behind.
@@ -207,7 +214,7 @@ func (h *errand) commandUnlock(ctx context.Context, row ChangeRow, cmd prcomment
 			return err
 		}
 		if !known || !planned(row.Change, current) {
-			return &refusal{"nothing of this change is planned, so it is not known which states it is about. Comment `plumbline plan` first."}
+			return &refusal{why: "nothing of this change is planned, so it is not known which states it is about. Comment `plumbline plan` first."}
 		}
 		op.BaseCommit, op.Commit = current.BaseCommit, current.Commit
 		var runs []Run
@@ -229,7 +236,7 @@ func (h *errand) commandUnlock(ctx context.Context, row ChangeRow, cmd prcomment
 		return err
 	}
 	if len(chosen) == 0 {
-		return &refusal{"this change touches no workspace."}
+		return &refusal{why: "this change touches no workspace."}
 	}
 	runs := make([]Run, 0, len(chosen))
 	all := make([]judged, 0, len(chosen))
@@ -266,7 +273,7 @@ func pick(from []*workspaces.Workspace, names []string) ([]*workspaces.Workspace
 	}
 	chosen, err := (&workspaces.Set{Workspaces: from}).Select(names)
 	if err != nil {
-		return nil, &refusal{sentence(forge.Cut(strings.ReplaceAll(err.Error(), "\n", "; "), 1000))}
+		return nil, &refusal{why: sentence(forge.Cut(strings.ReplaceAll(err.Error(), "\n", "; "), 1000)), noted: "it names what the change does not touch"}
 	}
 	return chosen, nil
 }

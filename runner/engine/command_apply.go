@@ -21,27 +21,27 @@ func (h *errand) commandApply(ctx context.Context, row ChangeRow, cmd prcomment.
 	case forge.Merged:
 		return h.applyMerged(ctx, row, cmd)
 	}
-	return &refusal{"it is closed, and what is not on its base branch is not applied."}
+	return &refusal{why: "it is closed, and what is not on its base branch is not applied."}
 }
 
 // applyOpen applies reviewed plans of a change that is not merged.
 func (h *errand) applyOpen(ctx context.Context, row ChangeRow, cmd prcomment.Command) error {
 	if n, no := distrust(row.Change, h.forge); no {
-		return &refusal{n.Waits}
+		return &refusal{why: n.Waits}
 	}
 	current, known, err := h.current(ctx, row)
 	if err != nil {
 		return err
 	}
 	if !known || !planned(row.Change, current) {
-		return &refusal{fmt.Sprintf("there is no plan of %s. Comment `plumbline plan`, read it, and then apply it.", short(row.Head.Commit))}
+		return &refusal{why: fmt.Sprintf("there is no plan of %s. Comment `plumbline plan`, read it, and then apply it.", short(row.Head.Commit))}
 	}
 	g, notice, err := h.lay(ctx, row.Change)
 	if err != nil {
 		return err
 	}
 	if notice.Waits != "" {
-		return &refusal{notice.Waits}
+		return &refusal{why: notice.Waits}
 	}
 	chosen, err := pick(g.Affected, cmd.Workspaces)
 	if err != nil {
@@ -241,9 +241,9 @@ func (h *errand) applyChosen(ctx context.Context, row ChangeRow, cmd prcomment.C
 	}
 	if len(left) == len(all) {
 		if len(left) == 0 {
-			return &refusal{"there is nothing here to apply."}
+			return &refusal{why: "there is nothing here to apply."}
 		}
-		return &refusal{strings.Join(left[:min(len(left), 10)], " ")}
+		return &refusal{why: strings.Join(left[:min(len(left), 10)], " ")}
 	}
 	if len(cmd.Workspaces) == 0 {
 		all = slices.DeleteFunc(slices.Clone(all), func(j judged) bool { return j.Leave != "" })
@@ -265,7 +265,7 @@ func (h *errand) applyChosen(ctx context.Context, row ChangeRow, cmd prcomment.C
 				return nil, err
 			}
 			if busy {
-				return nil, &refusal{codeName(r.Workspace) + " is being applied, or waits for its turn."}
+				return nil, &refusal{why: codeName(r.Workspace) + " is being applied, or waits for its turn."}
 			}
 		}
 		if _, err := h.addApply(ctx, tx, op, runs); err != nil {

@@ -102,7 +102,7 @@ func (h *errand) atTip(ctx context.Context, branch string) (string, *workspaces.
 	}
 	set, err := c.set(ctx, tip)
 	if len(workspaces.Problems(err)) > 0 {
-		err = &refusal{fmt.Sprintf("`%s` of %s has mistakes: %v", workspaces.ConfigFile, codeName(branch), err)}
+		err = &refusal{why: fmt.Sprintf("`%s` of %s has mistakes: %v", workspaces.ConfigFile, codeName(branch), err), noted: "plumbline.yaml of the branch has mistakes"}
 	}
 	return tip, set, err
 }

@@ -296,7 +296,7 @@ func (h *errand) planMerged(ctx context.Context, row ChangeRow, p planRequest) e
 		return err
 	}
 	if len(chosen) == 0 {
-		return &refusal{"nothing that was applied for this change is a workspace of " + codeName(row.Base.Branch) + " now."}
+		return &refusal{why: "nothing that was applied for this change is a workspace of " + codeName(row.Base.Branch) + " now."}
 	}
 	runs, err := planRuns(ground{Affected: chosen}, nil, nil, nil)
 	if err != nil {

@@ -95,6 +95,16 @@ func (s *store) operations(ctx context.Context, tx *sql.Tx, repo RepoID, change 
 	return all, nil
 }
 
+// appliedSpan reports whether there is an operation that applies what came to a branch with a commit.
+func (s *store) appliedSpan(ctx context.Context, tx *sql.Tx, repo RepoID, branch, commit string) (bool, error) {
+	n, _, err := first(ctx, tx, scanNumber, `SELECT COUNT(*) FROM operation WHERE repository = $1 AND branch = $2 AND commit_id = $3 AND kind = 'apply'
+		AND cause IN ('merged', 'push') AND EXISTS (SELECT 1 FROM run WHERE run.operation = operation.id)`, string(repo), branch, commit)
+	if err != nil {
+		return false, fmt.Errorf("look for the apply of %s of %s: %w", commit, repo, err)
+	}
+	return n > 0, nil
+}
+
 // endOperation notes that an operation that was running has ended, and reports whether it was. It does not look at runs.
 func (s *store) endOperation(ctx context.Context, tx *sql.Tx, id string, status OperationStatus) (bool, error) {
 	ended, err := s.change1(ctx, tx, "UPDATE operation SET status = $1, ended_at = $2 WHERE id = $3 AND status = 'running'", string(status), millis(s.now()), id)
