@@ -73,15 +73,6 @@ func (s *store) openChanges(ctx context.Context, tx *sql.Tx, repo RepoID, baseBr
 	return all, nil
 }
 
-// mergedAs reads the change whose merge left a commit.
-func (s *store) mergedAs(ctx context.Context, tx *sql.Tx, repo RepoID, commit string) (ChangeRow, bool, error) {
-	c, ok, err := first(ctx, tx, scanChange, "SELECT "+changeColumns+" FROM change WHERE repository = $1 AND state = 'merged' AND merge_commit = $2 ORDER BY number LIMIT 1", string(repo), commit)
-	if err != nil {
-		return ChangeRow{}, false, fmt.Errorf("read the change that was merged as %s of %s: %w", commit, repo, err)
-	}
-	return c, ok, nil
-}
-
 // mergedSince reads the changes that were merged into a branch since some time by the forge's clock, by their numbers.
 func (s *store) mergedSince(ctx context.Context, tx *sql.Tx, repo RepoID, baseBranch string, since time.Time) ([]ChangeRow, error) {
 	all, err := list(ctx, tx, scanChange, "SELECT "+changeColumns+" FROM change WHERE repository = $1 AND state = 'merged' AND base_branch = $2 AND (closed_at >= $3 OR closed_at = 0) ORDER BY number",

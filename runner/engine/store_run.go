@@ -76,15 +76,6 @@ func (s *store) runsOf(ctx context.Context, tx *sql.Tx, operation string) ([]Run
 	return all, nil
 }
 
-// runsOwned reads the runs that a process works on.
-func (s *store) runsOwned(ctx context.Context, tx *sql.Tx, owner string) ([]Run, error) {
-	all, err := list(ctx, tx, scanRun, "SELECT "+runColumns+" FROM run WHERE owner = $1 AND owner <> '' ORDER BY id", owner)
-	if err != nil {
-		return nil, fmt.Errorf("read the runs of the process %s: %w", owner, err)
-	}
-	return all, nil
-}
-
 // claimRun takes a queued run. !ok says that it is not queued any more, or that another apply of its workspace runs: it
 // is then looked at again when that one ends.
 func (s *store) claimRun(ctx context.Context, tx *sql.Tx, id, owner string) (Run, bool, error) {

@@ -138,7 +138,7 @@ func (e *Engine) sweepOperations(ctx context.Context) error {
 	var ids []string
 	err := e.DB.Read(ctx, func(tx *sql.Tx) (err error) {
 		ids, err = list(ctx, tx, scanText, `SELECT id FROM operation WHERE status = 'running'
-			AND NOT EXISTS (SELECT 1 FROM run WHERE run.operation = operation.id AND run.status IN ('queued', 'running')) ORDER BY repository, seq LIMIT 50`)
+			AND NOT EXISTS (SELECT 1 FROM run WHERE run.operation = operation.id AND run.status IN ('queued', 'running')) ORDER BY repository, seq`)
 		return err
 	})
 	if err != nil {
