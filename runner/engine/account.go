@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"strings"
+	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
 )
@@ -17,6 +18,7 @@ type account struct {
 	change     ChangeRow     // zero for a push
 	operations []accountedOp // those that something is to be said about, oldest first
 	comments   []CommentRow
+	later      time.Time // when a comment is to be begun that was not yet; zero if none is
 }
 
 // accountedOp is an operation with its runs, in the graph's order.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/prcomment"
@@ -28,6 +29,8 @@ type thread struct {
 	rows   map[place]CommentRow
 	// mine reports whether it is still up to us to write: a process that was taken for dead may be late.
 	mine func(ctx context.Context) error
+	// later is when a comment is to be begun that has nothing to tell yet; zero if there is none.
+	later time.Time
 
 	listed bool
 	byID   map[string]forge.Comment
@@ -287,7 +290,7 @@ func (e *Engine) tellComments(ctx context.Context, client Forge, a *account) err
 		return err
 	})
 	err := e.sayAll(ctx, t, a)
-	a.comments = t.all()
+	a.comments, a.later = t.all(), t.later
 	return err
 }
 
@@ -298,6 +301,12 @@ func (e *Engine) sayAll(ctx context.Context, t *thread, a *account) error {
 		return err
 	}
 	for _, l := range letters {
+		if !l.from.IsZero() && !a.has(l.key) && e.store.now().Before(l.from) {
+			if t.later.IsZero() || l.from.Before(t.later) {
+				t.later = l.from
+			}
+			continue
+		}
 		report, err := l.write(ctx)
 		if err != nil {
 			return err

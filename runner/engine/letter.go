@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/planstore"
@@ -16,6 +17,8 @@ import (
 type letter struct {
 	key   string
 	final bool // nothing is to come; else there will be another edition
+	// from is when to begin the comment, if it has not been begun; zero for at once.
+	from  time.Time
 	write func(ctx context.Context) (prcomment.Report, error)
 }
 
@@ -54,11 +57,23 @@ func (e *Engine) letters(ctx context.Context, a *account) ([]letter, error) {
 		case o.key == keyPlan && len(o.runs) == 0 && o.Cause != CauseCommand && len(o.Notes) == 0 && !a.has(keyPlan):
 			continue // most changes of a large repository are none of our business, and their status says so
 		}
-		letters = append(letters, letter{key: o.key, final: o.Status != OperationRunning, write: func(ctx context.Context) (prcomment.Report, error) {
+		letters = append(letters, letter{key: o.key, final: o.Status != OperationRunning, from: o.tellFrom(), write: func(ctx context.Context) (prcomment.Report, error) {
 			return e.operationReport(ctx, plans, a, o)
 		}})
 	}
 	return letters, nil
+}
+
+// silence is how long a comment that has nothing to tell is not begun. Forges mail a comment as it is when it is
+// written, and not what it becomes: a mail should show the plan. The status says from the first moment that it is made.
+const silence = 5 * time.Second
+
+// tellFrom is when the comment of an operation is to be begun; zero for at once.
+func (o accountedOp) tellFrom() time.Time {
+	if o.Status != OperationRunning || slices.ContainsFunc(o.runs, func(r Run) bool { return r.Status.Ended() && !r.EndedAt.Equal(o.CreatedAt) }) {
+		return time.Time{}
+	}
+	return o.CreatedAt.Add(silence)
 }
 
 // notice says why a change is not planned.

@@ -27,7 +27,12 @@ func (e *Engine) workReport(ctx context.Context, who Subject) error {
 			return err
 		}
 		problem, next := "", time.Time{}
-		if err := e.tell(ctx, row); err != nil {
+		err = e.tell(ctx, row)
+		var early *earlyError
+		switch {
+		case errors.As(err, &early):
+			next = early.until
+		case err != nil:
 			var wait time.Duration
 			problem, wait = e.putOff(ctx, row, err)
 			next = e.store.now().Add(wait)
@@ -76,8 +81,16 @@ func (e *Engine) tell(ctx context.Context, row ReportRow) error {
 	if stated == nil && who.Change == 0 {
 		stated = e.noteTold(ctx, a)
 	}
+	if commented == nil && stated == nil && !a.later.IsZero() {
+		return &earlyError{a.later}
+	}
 	return errors.Join(commented, stated)
 }
+
+// earlyError says that a comment was not begun yet, because it has nothing to tell.
+type earlyError struct{ until time.Time }
+
+func (e *earlyError) Error() string { return "there is nothing to tell yet" }
 
 // noteTold writes down that the last word on ended operations is out.
 func (e *Engine) noteTold(ctx context.Context, a *account) error {

@@ -311,9 +311,13 @@ func TestPlanCommentOverItsLife(t *testing.T) {
 	d := newDesk(t)
 	head := d.change.Head.Commit
 	o := d.begin(Operation{Kind: KindPlan, Cause: CauseOpened}, "network", "storage")
+	if d.tell() || len(d.pages()) > 0 {
+		t.Errorf("a comment was begun that has nothing to tell: %q; or nothing is to be told later", d.pages())
+	}
+	d.status(head, "plumbline", forge.Pending, "planning: 0 of 2 workspaces done")
+	d.later(silence)
 	d.tell()
 	d.one("⏳ **Planning: 0 of 2 workspaces done**", "| `network` | ⏳ waiting |")
-	d.status(head, "plumbline", forge.Pending, "planning: 0 of 2 workspaces done")
 
 	d.end(o, "network", d.planned("network"))
 	d.later(3 * time.Second)
@@ -394,6 +398,7 @@ func TestApplyComments(t *testing.T) {
 	commit := d.gh.Merge(t, d.repo, "alice", d.change.Number, forge.MergeCommit)
 	d.see(d.change.Number)
 	apply := d.begin(Operation{Kind: KindApply, Cause: CauseMerged, Commit: commit}, "network", "storage")
+	d.later(silence)
 	d.tell()
 	pages := d.pages()
 	if len(pages) != 2 {

@@ -33,7 +33,8 @@ func (s *store) wantReport(ctx context.Context, tx *sql.Tx, who Subject, urgent 
 	_, err := tx.ExecContext(ctx, `INSERT INTO report (repository, change_number, operation, wanted, told, urgent, owner, attempts, next_at, told_at, problem)
 		VALUES ($1, $2, $3, 1, 0, $4, '', 0, 0, 0, '')
 		ON CONFLICT (repository, change_number, operation) DO UPDATE SET wanted = report.wanted + 1,
-		urgent = CASE WHEN excluded.urgent = 1 THEN 1 ELSE report.urgent END`,
+		urgent = CASE WHEN excluded.urgent = 1 THEN 1 ELSE report.urgent END,
+		next_at = CASE WHEN report.problem = '' THEN 0 ELSE report.next_at END`,
 		string(who.Repository), who.Change, who.Operation, bit(urgent))
 	if err != nil {
 		return fmt.Errorf("ask for a report on change %d of %s: %w", who.Change, who.Repository, err)
@@ -62,10 +63,16 @@ func (s *store) claimReport(ctx context.Context, tx *sql.Tx, who Subject, owner 
 	return first(ctx, tx, scanReport, "SELECT "+reportColumns+" FROM report WHERE repository = $1 AND change_number = $2 AND operation = $3", string(who.Repository), who.Change, who.Operation)
 }
 
-// endReport gives a report back. With no problem it tells that r.Wanted was told; with one, that nothing was, and it is
-// tried again at next.
+// endReport gives a report back. With no problem it tells that r.Wanted was told, and if next is set, that there will be
+// something to tell then even if nothing happens meanwhile; with one, that nothing was, and it is tried again at next.
 func (s *store) endReport(ctx context.Context, tx *sql.Tx, r ReportRow, owner, problem string, next time.Time) error {
-	set, args := "told = $5, told_at = $6, attempts = 0, next_at = 0, problem = '', urgent = CASE WHEN wanted > $5 THEN urgent ELSE 0 END", []any{r.Wanted, millis(s.now())}
+	set := "told = $5, told_at = $6, attempts = 0, problem = '', urgent = CASE WHEN wanted > $5 THEN urgent ELSE 0 END, next_at = 0"
+	args := []any{r.Wanted, millis(s.now())}
+	if !next.IsZero() {
+		// News that has come meanwhile does not wait.
+		set += " + CASE WHEN wanted = $5 THEN CAST($7 AS BIGINT) ELSE 0 END, wanted = wanted + CASE WHEN wanted = $5 THEN 1 ELSE 0 END"
+		args = append(args, millis(next))
+	}
 	if problem != "" {
 		set, args = "problem = $5, next_at = $6", []any{problem, millis(next)}
 	}
