@@ -125,8 +125,8 @@ var (
 	errStopping = errors.New("the server is stopping")
 	// errCancelled: the run is not wanted any more.
 	errCancelled = errors.New("something newer has taken its place")
-	// errPreempted: an apply needs the workspace's directory.
-	errPreempted = errors.New("an apply of the workspace goes first")
+	// errPreempted: something that somebody waits for needs the workspace's directory, or the worker.
+	errPreempted = errors.New("what somebody waits for goes first")
 	// errFenced: other processes took this one for dead and have its work.
 	errFenced = errors.New("other processes took this one for dead and have taken over its work")
 )

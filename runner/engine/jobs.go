@@ -120,8 +120,8 @@ func (e *Engine) follow(ctx context.Context, tx *sql.Tx, s settled) error {
 		if err != nil {
 			return err
 		}
-		if !ok {
-			continue
+		if !ok || o.Kind == KindDrift {
+			continue // what a look for drift has found is told of in an issue
 		}
 		if err := e.store.wantReport(ctx, tx, o.subject(), slices.Contains(s.Operations, id)); err != nil {
 			return err

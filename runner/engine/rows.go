@@ -83,6 +83,7 @@ const (
 	KindPlan   Kind = "plan"
 	KindApply  Kind = "apply"
 	KindUnlock Kind = "unlock"
+	KindDrift  Kind = "drift"
 )
 
 // Cause says what an operation was made for.
@@ -97,6 +98,7 @@ const (
 	CauseMerged      Cause = "merged"      // a change was merged
 	CausePush        Cause = "push"        // a push to the base branch without a change
 	CauseInterrupted Cause = "interrupted" // an apply whose process died: what is left to do is planned
+	CauseSchedule    Cause = "schedule"    // a look for drift that was due
 )
 
 // OperationStatus says how far an operation has come.
@@ -151,6 +153,7 @@ type Run struct {
 	Plan        string   // id of the plan that was made or applied
 	Fingerprint string
 	Result      []byte // sealed; see result.go
+	Writes      bool   // it may change what is real; of a look for drift, once it corrects
 	Cancel      bool   // it is to stop
 	Owner       string // the process that works on it
 	Attempts    int

@@ -46,7 +46,7 @@ func (e *Engine) workRun(ctx context.Context, id string) error {
 		if err := t.read(ctx, tx); err != nil {
 			return err
 		}
-		return e.wantReport(ctx, tx, t.op.subject(), false)
+		return t.tell(ctx, tx)
 	})
 	if err != nil || !mine {
 		return err
@@ -78,6 +78,14 @@ func (t *task) read(ctx context.Context, tx *sql.Tx) error {
 		t.plans, err = t.Plans(string(t.run.Repository))
 	}
 	return err
+}
+
+// tell asks for a report of what the run does. What a look for drift does is told of once it has found something.
+func (t *task) tell(ctx context.Context, tx *sql.Tx) error {
+	if t.run.Kind == KindDrift {
+		return nil
+	}
+	return t.wantReport(ctx, tx, t.op.subject(), false)
 }
 
 // do runs Terraform, in the site of the workspace.
@@ -281,7 +289,7 @@ func (t *task) write(ctx context.Context, r Run, to Status, res runner.Result) e
 			if err := t.hint(ctx, tx, runJob(now)); err != nil {
 				return err
 			}
-			return t.wantReport(ctx, tx, t.op.subject(), false)
+			return t.tell(ctx, tx)
 		}
 		if err := t.settle(ctx, tx, t.op.ID); err != nil {
 			return err

@@ -44,7 +44,7 @@ func siteName(workspace string) string {
 }
 
 // occupy takes the site of a run's workspace. What changes something outside does not wait for plans, which are given
-// back: they would be stale anyhow.
+// back: they would be stale anyhow. Neither waits for a look for drift that does not correct.
 func (e *Engine) occupy(ctx context.Context, r Run) (release func(), err error) {
 	key := string(r.Repository) + "\x00" + r.Workspace
 	e.mu.Lock()
@@ -56,11 +56,9 @@ func (e *Engine) occupy(ctx context.Context, r Run) (release func(), err error) 
 		place = make(chan struct{}, 1)
 		e.sites[key] = place
 	}
-	if r.Kind != KindPlan {
-		for id, w := range e.busy {
-			if id != runKey(r.ID) && w.what == hintRun && !w.applies() && w.run.Repository == r.Repository && w.run.Workspace == r.Workspace {
-				w.cancel(errPreempted)
-			}
+	for id, w := range e.busy {
+		if id != runKey(r.ID) && w.what == hintRun && !w.applies() && w.run.Repository == r.Repository && w.run.Workspace == r.Workspace && r.Kind.rank() < w.run.Kind.rank() {
+			w.cancel(errPreempted)
 		}
 	}
 	e.mu.Unlock()

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-const runColumns = "id, operation, repository, workspace, dir, position, kind, status, phase, needs, around, reasons, reviewed, plan, fingerprint, result, cancel, owner, attempts, created_at, started_at, ended_at"
+const runColumns = "id, operation, repository, workspace, dir, position, kind, status, phase, needs, around, reasons, reviewed, plan, fingerprint, result, writes, cancel, owner, attempts, created_at, started_at, ended_at"
 
 func scanRun(row scanner) (Run, error) {
 	var r Run
 	var needs, around, reasons, result string
 	var created, started, ended int64
 	err := row.Scan(&r.ID, &r.Operation, &r.Repository, &r.Workspace, &r.Dir, &r.Position, &r.Kind, &r.Status, &r.Phase, &needs, &around, &reasons,
-		&r.Reviewed, &r.Plan, &r.Fingerprint, &result, &r.Cancel, &r.Owner, &r.Attempts, &created, &started, &ended)
+		&r.Reviewed, &r.Plan, &r.Fingerprint, &result, &r.Writes, &r.Cancel, &r.Owner, &r.Attempts, &created, &started, &ended)
 	if err != nil {
 		return Run{}, err
 	}
@@ -39,6 +39,7 @@ func (s *store) addRun(ctx context.Context, tx *sql.Tx, r Run) (Run, error) {
 	if r.Status == "" {
 		r.Status = Waiting
 	}
+	r.Writes = r.Kind == KindApply || r.Kind == KindUnlock
 	if r.Status.Ended() && r.EndedAt.IsZero() {
 		r.EndedAt = r.CreatedAt
 	}
@@ -49,9 +50,9 @@ func (s *store) addRun(ctx context.Context, tx *sql.Tx, r Run) (Run, error) {
 		}
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO run (`+runColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', $9, $10, $11, $12, $13, $14, $15, 0, '', 0, $16, $17, $18)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', $9, $10, $11, $12, $13, $14, $15, $16, 0, '', 0, $17, $18, $19)`,
 		r.ID, r.Operation, string(r.Repository), r.Workspace, r.Dir, r.Position, string(r.Kind), string(r.Status), lists[0], lists[1], lists[2],
-		r.Reviewed, r.Plan, r.Fingerprint, encode(r.Result), millis(r.CreatedAt), millis(r.StartedAt), millis(r.EndedAt))
+		r.Reviewed, r.Plan, r.Fingerprint, encode(r.Result), bit(r.Writes), millis(r.CreatedAt), millis(r.StartedAt), millis(r.EndedAt))
 	if err != nil {
 		return Run{}, fmt.Errorf("keep a run of %s in %s: %w", r.Workspace, r.Repository, err)
 	}
@@ -76,6 +77,13 @@ func (s *store) runsOf(ctx context.Context, tx *sql.Tx, operation string) ([]Run
 	return all, nil
 }
 
+// mayRun is a condition on a queued run: one that writes waits for any other that writes to its workspace, and a look for
+// drift also for those that are about to. A plan waits for nobody.
+func mayRun(run string) string {
+	return "(" + run + ".kind = 'plan' OR NOT EXISTS (SELECT 1 FROM run AS other WHERE other.repository = " + run + ".repository AND other.workspace = " + run +
+		".workspace AND other.writes = 1 AND (other.status = 'running' OR " + run + ".kind = 'drift' AND other.status = 'queued')))"
+}
+
 // claimRun takes a queued run. !ok says that it is not queued any more, or that another apply of its workspace runs: it
 // is then looked at again when that one ends.
 func (s *store) claimRun(ctx context.Context, tx *sql.Tx, id, owner string) (Run, bool, error) {
@@ -87,8 +95,7 @@ func (s *store) claimRun(ctx context.Context, tx *sql.Tx, id, owner string) (Run
 		return Run{}, false, err
 	}
 	ok, err = s.change1(ctx, tx, `UPDATE run SET status = 'running', phase = '', owner = $1, attempts = attempts + 1, started_at = $2, cancel = 0
-		WHERE id = $3 AND status = 'queued' AND (kind = 'plan' OR NOT EXISTS (SELECT 1 FROM run AS other
-			WHERE other.repository = run.repository AND other.workspace = run.workspace AND other.kind IN ('apply', 'unlock') AND other.status = 'running'))`,
+		WHERE id = $3 AND status = 'queued' AND `+mayRun("run"),
 		owner, millis(s.now()), id)
 	if err != nil {
 		return Run{}, false, fmt.Errorf("claim the run %s: %w", id, err)
@@ -147,12 +154,15 @@ func (s *store) stepRun(ctx context.Context, tx *sql.Tx, r Run, to Status) (Run,
 		to = Superseded
 	}
 	now.Status, now.Phase, now.Owner, now.Cancel = to, PhaseNone, "", false
+	if now.Kind == KindDrift {
+		now.Writes = false // it corrects no more
+	}
 	now.Reviewed, now.Plan, now.Fingerprint, now.Result = r.Reviewed, r.Plan, r.Fingerprint, r.Result
 	if to.Ended() {
 		now.EndedAt = s.now().UTC().Truncate(time.Millisecond)
 	}
-	err = s.must(ctx, tx, `UPDATE run SET status = $1, phase = '', owner = '', cancel = 0, reviewed = $2, plan = $3, fingerprint = $4, result = $5, ended_at = $6 WHERE id = $7`,
-		string(to), now.Reviewed, now.Plan, now.Fingerprint, encode(now.Result), millis(now.EndedAt), now.ID)
+	err = s.must(ctx, tx, `UPDATE run SET status = $1, phase = '', owner = '', cancel = 0, reviewed = $2, plan = $3, fingerprint = $4, result = $5, ended_at = $6, writes = $7 WHERE id = $8`,
+		string(to), now.Reviewed, now.Plan, now.Fingerprint, encode(now.Result), millis(now.EndedAt), bit(now.Writes), now.ID)
 	if err != nil {
 		return Run{}, fmt.Errorf("note that run %s of %s is %s: %w", r.ID, r.Workspace, to, err)
 	}
@@ -243,7 +253,7 @@ func next(runs []Run, earlier map[string]bool) map[string]Status {
 // blockedApplies reads the operations, oldest first, that have runs waiting in a repository, but not the one named
 // except. Whoever ends a run of an apply calls readyRuns for each of them.
 func (s *store) blockedApplies(ctx context.Context, tx *sql.Tx, repo RepoID, except string) ([]string, error) {
-	ids, err := list(ctx, tx, scanText, `SELECT id FROM operation WHERE repository = $1 AND id <> $2 AND status = 'running' AND kind <> 'plan'
+	ids, err := list(ctx, tx, scanText, `SELECT id FROM operation WHERE repository = $1 AND id <> $2 AND status = 'running' AND kind NOT IN ('plan', 'drift')
 		AND EXISTS (SELECT 1 FROM run WHERE run.operation = operation.id AND run.status = 'waiting') ORDER BY seq`, string(repo), except)
 	if err != nil {
 		return nil, fmt.Errorf("read the applies that wait in %s: %w", repo, err)

@@ -43,6 +43,11 @@ func storeSuite(t *testing.T, fresh func(t *testing.T) database.Options) {
 		"CommentsAndStatusesAreRemembered":  commentsAndStatusesAreRemembered,
 		"LevelsCountWhatThereIs":            levelsCountWhatThereIs,
 		"OverviewTellsOfTheNewestOperation": overviewTellsOfTheNewestOperation,
+		"SweepComesBackAsItWasKept":         sweepComesBackAsItWasKept,
+		"FindingsComeAndGo":                 findingsComeAndGo,
+		"PauseHoldsWhereItSays":             pauseHoldsWhereItSays,
+		"LookGivesWayToApplies":             lookGivesWayToApplies,
+		"OneWriterIsAConstraint":            oneWriterIsAConstraint,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -21,7 +21,7 @@ type turn struct {
 }
 
 // turns reads queued runs in the order in which they are to be worked: applies and unlocks, for which somebody waits with
-// the branch, before plans.
+// the branch, before plans, and looks for drift last.
 func (s *store) turns(ctx context.Context, tx *sql.Tx, limit int) ([]turn, error) {
 	all, err := list(ctx, tx, func(row scanner) (t turn, err error) {
 		err = row.Scan(&t.id, &t.repo, &t.workspace, &t.kind)
@@ -29,9 +29,8 @@ func (s *store) turns(ctx context.Context, tx *sql.Tx, limit int) ([]turn, error
 	}, `SELECT r.id, r.repository, r.workspace, r.kind FROM run AS r JOIN operation AS o ON o.id = r.operation
 		JOIN (SELECT operation, SUM(CASE WHEN status IN ('waiting', 'queued') THEN 0 ELSE 1 END) AS begun FROM run
 			WHERE operation IN (SELECT operation FROM run WHERE status = 'queued') GROUP BY operation) AS b ON b.operation = r.operation
-		WHERE r.status = 'queued' AND (r.kind = 'plan' OR NOT EXISTS (SELECT 1 FROM run AS other WHERE other.repository = r.repository
-			AND other.workspace = r.workspace AND other.kind IN ('apply', 'unlock') AND other.status = 'running'))
-		ORDER BY CASE WHEN r.kind = 'plan' THEN 1 ELSE 0 END, o.created_at + $1 * (b.begun + ROW_NUMBER() OVER (PARTITION BY r.operation ORDER BY r.position, r.id)), r.id LIMIT $2`,
+		WHERE r.status = 'queued' AND `+mayRun("r")+`
+		ORDER BY CASE r.kind WHEN 'drift' THEN 2 WHEN 'plan' THEN 1 ELSE 0 END, o.created_at + $1 * (b.begun + ROW_NUMBER() OVER (PARTITION BY r.operation ORDER BY r.position, r.id)), r.id LIMIT $2`,
 		patience.Milliseconds(), limit)
 	if err != nil {
 		return nil, fmt.Errorf("look whose turn it is: %w", err)
@@ -74,10 +73,10 @@ func (e *Engine) takeTurn(ctx context.Context) (string, context.Context, func(),
 }
 
 // occupied reports whether a run would have to wait for another one in its workspace's directory. An apply does not wait
-// for a plan, which it interrupts.
+// for a plan, which it interrupts; neither waits for a look for drift.
 func (e *Engine) occupied(t turn) bool {
 	for _, w := range e.busy {
-		if w.what == hintRun && w.run.Repository == t.repo && w.run.Workspace == t.workspace && (t.kind == KindPlan || w.applies()) {
+		if w.what == hintRun && w.run.Repository == t.repo && w.run.Workspace == t.workspace && (w.applies() || t.kind.rank() >= w.run.Kind.rank()) {
 			return true
 		}
 	}

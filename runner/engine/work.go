@@ -16,12 +16,38 @@ import (
 // working is something that this process works on.
 type working struct {
 	what   hintKind
-	run    Run // of a run: as it was when its turn came
+	run    Run // of a run: as it was when its turn came; Writes is kept, see Engine.correcting
 	cancel context.CancelCauseFunc
 }
 
 // applies reports whether the work may change something outside that cannot be begun again.
-func (w *working) applies() bool { return w.what == hintRun && w.run.Kind != KindPlan }
+func (w *working) applies() bool { return w.what == hintRun && (w.run.Writes || w.run.Kind.rank() == 0) }
+
+// rank says who goes first: what people wait for with the branch, what they wait for with a change, and what nobody waits
+// for.
+func (k Kind) rank() int {
+	switch k {
+	case KindPlan:
+		return 1
+	case KindDrift:
+		return 2
+	}
+	return 0
+}
+
+// correcting notes that a run of this process that looks for drift is about to correct (on), or that it has not begun to
+// after all. While it corrects it is left alone, as an apply is. It reports false, and notes nothing, if somebody has
+// asked it to stop before. Call it before the transaction that writes so into the row.
+func (e *Engine) correcting(ctx context.Context, id string, on bool) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w := e.busy[runKey(id)]
+	if w == nil || on && ctx.Err() != nil {
+		return false
+	}
+	w.run.Writes = on
+	return true
+}
 
 // work follows a hint.
 func (e *Engine) work(ctx context.Context, j job) {

@@ -129,6 +129,7 @@ CREATE TABLE run (
   plan TEXT NOT NULL,            -- id of the plan that was made or applied
   fingerprint TEXT NOT NULL,     -- of that plan
   result TEXT NOT NULL,          -- sealed
+  writes SMALLINT NOT NULL,      -- it may change what is real: an apply, an unlock, or a look for drift once it corrects
   cancel SMALLINT NOT NULL,      -- it is to stop
   owner TEXT NOT NULL,
   attempts BIGINT NOT NULL,
@@ -141,8 +142,8 @@ CREATE INDEX run_waiting ON run (repository, workspace) WHERE status IN ('waitin
 CREATE INDEX run_queued ON run (operation) WHERE status = 'queued';
 CREATE INDEX run_owner ON run (owner) WHERE owner <> '';
 CREATE INDEX run_workspace ON run (repository, workspace, created_at);
--- One apply of a workspace at a time, on however many machines.
-CREATE UNIQUE INDEX run_one_apply ON run (repository, workspace) WHERE kind IN ('apply', 'unlock') AND status = 'running';
+-- One writer of a workspace at a time, on however many machines.
+CREATE UNIQUE INDEX run_one_apply ON run (repository, workspace) WHERE writes = 1 AND status = 'running';
 
 -- What was last known of each workspace of a repository's default branch.
 CREATE TABLE workspace (
