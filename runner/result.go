@@ -66,6 +66,8 @@ type Result struct {
 	Hold *Hold
 	// Drift is set by Runner.Drift.
 	Drift *DriftResult
+	// Adoption is set by Runner.Adopt.
+	Adoption *Adoption
 	// Notes are facts that a person should know, in whole sentences.
 	Notes []string
 	// Kept is the place in the plan store of a state that Terraform could not

@@ -32,6 +32,7 @@ func (p *program) driftCommand() *cli.Command {
 			&cli.BoolFlag{Name: "all", Usage: "sweep every workspace of the repository"},
 			jsonFlag(),
 		),
+		Subcommands: []*cli.Command{p.adoptCommand()},
 		Action: func(c *cli.Context) error {
 			return p.drift(c, runner.DriftOptions{Correct: correct.given, AtMost: correct.atMost})
 		},

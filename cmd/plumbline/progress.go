@@ -159,6 +159,9 @@ func (g *progress) erase() {
 
 // outcome says how a workspace ended, in a few words.
 func outcome(r *runner.Result) string {
+	if a := r.Adoption; a != nil && r.Err == nil {
+		return fmt.Sprintf("%d adopted, %d left", len(a.Adopted), len(a.Left))
+	}
 	switch r.Status {
 	case runner.Planned:
 		return counted(r.Receipt.Counts)

@@ -50,7 +50,7 @@ var fences = map[string][]string{
 	"github.com/hashicorp/hc-install":                 {"internal/terraform", "internal/parts"},
 	"github.com/hashicorp/terraform-plugin-framework": {"internal/toycloud"},
 	"github.com/hashicorp/terraform-plugin-go":        {"internal/toycloud"},
-	"github.com/hashicorp/hcl/v2":                     {"workspaces", "internal/terraform"},
+	"github.com/hashicorp/hcl/v2":                     {"workspaces", "internal/terraform", "drift/adopt"},
 	"github.com/riverqueue/river":                     {"runner", "internal/database"},
 	"github.com/jackc/pgx":                            {"internal/database"},
 	"modernc.org/sqlite":                              {"internal/database"},
