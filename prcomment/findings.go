@@ -99,24 +99,7 @@ func (w *renderer) attributes(ws *Workspace) {
 			p.line(' ', 0, "")
 		}
 		p.line('!', 0, fenced(w.redactor, f.Address))
-		kids := make([]*node, 0, len(f.Attributes))
-		for _, a := range f.Attributes {
-			n := &node{op: '!', label: fenced(w.redactor, shorten(a.Path, maxKey)), before: d.line(w.redactor.redact(a.Before)), after: d.line(w.redactor.redact(a.After))}
-			switch {
-			case a.Sensitive:
-				n.before, n.after = "", wordSensitive
-			case a.Unknown:
-				n.after = wordUnknown
-			}
-			if n.after == "" {
-				n.after = "null"
-			}
-			if n.before == "" && !a.Sensitive {
-				n.before = "null"
-			}
-			kids = append(kids, n)
-		}
-		p.kids(kids, step)
+		p.kids(w.differences(d, f.Attributes), step)
 	}
 	if len(p.lines) == 0 {
 		return
@@ -127,4 +110,26 @@ func (w *renderer) attributes(ws *Workspace) {
 	fence := fenceFor(p.lines)
 	top := "<details><summary>What differs: now → as it should be</summary>\n\n" + fence + "diff\n"
 	w.pages.section(section{open: top, reopen: strings.Replace(top, "<details>", "<details open>", 1), lines: p.lines, close: fence + "\n\n</details>\n\n"})
+}
+
+// differences makes lines of a diff out of attributes.
+func (w *renderer) differences(d *differ, attributes []Attribute) []*node {
+	kids := make([]*node, 0, len(attributes))
+	for _, a := range attributes {
+		n := &node{op: '!', label: fenced(w.redactor, shorten(a.Path, maxKey)), before: d.line(w.redactor.redact(a.Before)), after: d.line(w.redactor.redact(a.After))}
+		switch {
+		case a.Sensitive:
+			n.before, n.after = "", wordSensitive
+		case a.Unknown:
+			n.after = wordUnknown
+		}
+		if n.after == "" {
+			n.after = "null"
+		}
+		if n.before == "" && !a.Sensitive {
+			n.before = "null"
+		}
+		kids = append(kids, n)
+	}
+	return kids
 }
