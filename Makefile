@@ -41,7 +41,7 @@ race: parts ## Run the tests with the race detector
 
 .PHONY: bench
 bench: parts ## Measure against Git and Terraform themselves, in one run
-	go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./cmd/plumbline ./workspaces ./prcomment ./planstore ./drift ./internal/gitrepo ./internal/terraform
+	go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./cmd/plumbline ./workspaces ./prcomment ./planstore ./drift ./internal/gitrepo ./internal/terraform ./internal/schedule
 
 .PHONY: lint
 lint: ## Run the linters that .golangci.yml allows

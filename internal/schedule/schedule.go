@@ -1,11 +1,15 @@
-// Package schedule reads the two ways in which plumbline.yaml talks about time: how often a workspace is looked at
-// ("every"), and when it may be corrected ("windows").
+// Package schedule says when what is done again and again is due. It reads the two ways in which plumbline.yaml talks about
+// time: how often a workspace is looked at ("every"), and when it may be corrected ("windows"); it spreads thousands of
+// workspaces over their intervals, and it holds back those whose account has had its share.
 //
 // An [Every] begins as text ("15m", "0 6 * * Mon-Fri Europe/Berlin", "off"), is parsed once, and from then on answers one
 // question: after this instant, which comes next? A [Window] begins as text too ("Mon-Fri 08:00-18:00 Europe/Berlin") and
 // answers whether it is open at an instant and, when it is not, when it opens.
 //
-// Both are values without a clock, a timer or a goroutine: the caller brings the time. Time zones come from the IANA
+// A [Timetable] is an Every with a place of its own in the interval. A [Governor] picks, of all that is due, what may start
+// now.
+//
+// All are values without a clock, a timer or a goroutine: the caller brings the time. Time zones come from the IANA
 // database that is compiled into the binary, so that a container without /usr/share/zoneinfo understands the same names as
 // a laptop. "Local" is refused, because the same file would mean different hours on different machines.
 package schedule
