@@ -110,7 +110,7 @@ func (w *issueWriter) headline() string {
 		b.WriteString("**" + count(found, "finding", "findings") + where + "**")
 		if len(i.Members) == 0 {
 			b.WriteString(": " + w.tallied(w.standing, func(f *IssueFinding) string { return f.Cause }) + "; " +
-				tallied(w.standing, func(f *IssueFinding) string {
+				w.tallied(w.standing, func(f *IssueFinding) string {
 					if f.isOutput() {
 						return "output"
 					}
@@ -270,7 +270,7 @@ func (w *issueWriter) findings() {
 	}
 	if more := w.standing[len(heads):]; len(more) > 0 {
 		w.add("**And " + count(len(more), "more finding", "more findings") + "**, for which there is no room here: " +
-			tallied(more, func(f *IssueFinding) string { return f.Cause }) + ".\n\n")
+			w.tallied(more, func(f *IssueFinding) string { return f.Cause }) + ".\n\n")
 	}
 }
 

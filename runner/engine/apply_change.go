@@ -133,7 +133,7 @@ func (h *errand) judgeSpan(ctx context.Context, span gitrepo.Span, row ChangeRow
 	var applied map[string]bool
 	err = h.DB.Read(ctx, func(tx *sql.Tx) (err error) {
 		if plans, err = h.reviewedPlans(ctx, tx, row.Change); err == nil {
-			applied, err = h.appliedPlans(ctx, tx, row.Change)
+			applied, err = h.stillApplied(ctx, tx, row.Change)
 		}
 		return err
 	})
@@ -178,6 +178,36 @@ func (h *errand) appliedPlans(ctx context.Context, tx *sql.Tx, c forge.Change) (
 				applied[r.Workspace] = op.HeadCommit == c.Head.Commit && (r.Status == Applied || r.Status == Unchanged)
 			}
 		}
+	}
+	return applied, nil
+}
+
+// stillApplied reads which workspaces of a change were applied at its head and have not been touched since: no other
+// change was applied there, and no newer plan of this one found something left to do. What another change has undone is
+// not applied.
+func (h *errand) stillApplied(ctx context.Context, tx *sql.Tx, c forge.Change) (map[string]bool, error) {
+	applied, err := h.appliedPlans(ctx, tx, c)
+	if err != nil {
+		return nil, err
+	}
+	states, err := h.standingsIn(ctx, tx, c.Number)
+	if err != nil {
+		return nil, err
+	}
+	for name := range applied {
+		s := states[name]
+		if s.fresh.Status != "" && s.fresh.Status != Unchanged && s.fresh.Status != Superseded {
+			applied[name] = false
+			continue
+		}
+		n, _, err := first(ctx, tx, scanNumber, `SELECT COUNT(*) FROM run JOIN operation ON operation.id = run.operation
+			WHERE run.repository = $1 AND run.workspace = $2 AND run.kind = 'apply' AND run.started_at > $3 AND operation.change_number <> $4
+			AND run.status IN ('running', 'applied', 'partly', 'interrupted')`,
+			string(h.repo.ID), name, millis(s.apply.StartedAt), c.Number)
+		if err != nil {
+			return nil, fmt.Errorf("look for later applies of %s: %w", name, err)
+		}
+		applied[name] = applied[name] && n == 0
 	}
 	return applied, nil
 }

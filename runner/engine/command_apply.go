@@ -125,36 +125,41 @@ type standing struct {
 
 // standings reads how far the workspaces have come that the applies of a change were about.
 func (h *errand) standings(ctx context.Context, number int) (map[string]standing, error) {
-	states := map[string]standing{}
-	err := h.DB.Read(ctx, func(tx *sql.Tx) error {
-		clear(states)
-		operations, err := h.store.operations(ctx, tx, h.repo.ID, number, "")
-		if err != nil {
-			return err
-		}
-		for _, op := range operations { // oldest first
-			if op.Kind == KindUnlock {
-				continue
-			}
-			runs, err := h.store.runsOf(ctx, tx, op.ID)
-			if err != nil {
-				return err
-			}
-			for _, r := range runs {
-				s, known := states[r.Workspace]
-				switch {
-				case r.Status == Superseded:
-				case op.Kind == KindApply:
-					states[r.Workspace] = standing{apply: r}
-				case known && r.Status.Ended():
-					s.fresh = r
-					states[r.Workspace] = s
-				}
-			}
-		}
-		return nil
+	var states map[string]standing
+	err := h.DB.Read(ctx, func(tx *sql.Tx) (err error) {
+		states, err = h.standingsIn(ctx, tx, number)
+		return err
 	})
 	return states, err
+}
+
+func (h *errand) standingsIn(ctx context.Context, tx *sql.Tx, number int) (map[string]standing, error) {
+	states := map[string]standing{}
+	operations, err := h.store.operations(ctx, tx, h.repo.ID, number, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, op := range operations { // oldest first
+		if op.Kind == KindUnlock {
+			continue
+		}
+		runs, err := h.store.runsOf(ctx, tx, op.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range runs {
+			s, known := states[r.Workspace]
+			switch {
+			case r.Status == Superseded:
+			case op.Kind == KindApply:
+				states[r.Workspace] = standing{apply: r}
+			case known && r.Status.Ended():
+				s.fresh = r
+				states[r.Workspace] = s
+			}
+		}
+	}
+	return states, nil
 }
 
 // applyMerged applies what is still to be applied of a change that is merged, at the tip of its branch.

@@ -213,7 +213,7 @@ func (h *errand) mergeApplied(ctx context.Context, number int) error {
 	var applied map[string]bool
 	err = h.DB.Read(ctx, func(tx *sql.Tx) (err error) {
 		if runs, err = h.store.runsOf(ctx, tx, plan.ID); err == nil {
-			applied, err = h.appliedPlans(ctx, tx, row.Change)
+			applied, err = h.stillApplied(ctx, tx, row.Change)
 		}
 		return err
 	})
