@@ -52,6 +52,12 @@ func (p *program) serve(c *cli.Context) (err error) {
 	}
 	p.idle.Store(true) // nothing runs yet that an interrupt could leave half done
 	ctx := c.Context
+	defer func() {
+		// Who is asked to stop while starting stops in order, too.
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil
+		}
+	}()
 	log, redactor, err := p.serverLog(config)
 	if err != nil {
 		return err

@@ -33,8 +33,8 @@ import (
 //	world                 a GitHub with the repository acme/live: workspaces a, b (needs a) and c,
 //	                      or what is in the script's repo/
 //	serve [ARG...]        start `plumbline serve --config server.yaml ARG...`; output goes to serve.log
-//	stop [STATUS]         SIGTERM, and wait for the exit status (0)
-//	kill                  SIGKILL
+//	sigterm [STATUS]      SIGTERM, and wait for the exit status (0)
+//	sigkill               SIGKILL
 //	open [-draft|-fork] WHO BRANCH FILES...   open a pull request; the first is 1
 //	push N FILES...       more commits on it; push main FILES... for the branch
 //	say N WHO TEXT        comment
@@ -56,11 +56,11 @@ import (
 // FILES are NAME=VERSION for a workspace of one bucket, or a directory of the
 // script whose files are taken.
 var serveCommands = map[string]func(*testscript.TestScript, bool, []string){
-	"world": story(0, func(s *serveStory, _ []string) { s.start() }),
-	"serve": story(0, func(s *serveStory, args []string) { s.serve(args) }),
-	"stop":  story(0, func(s *serveStory, args []string) { s.stop(syscall.SIGTERM, append(args, "0")[0]) }),
-	"kill":  story(0, func(s *serveStory, _ []string) { s.stop(syscall.SIGKILL, "killed") }),
-	"open":  story(3, func(s *serveStory, args []string) { s.open(args) }),
+	"world":   story(0, func(s *serveStory, _ []string) { s.start() }),
+	"serve":   story(0, func(s *serveStory, args []string) { s.serve(args) }),
+	"sigterm": story(0, func(s *serveStory, args []string) { s.stop(syscall.SIGTERM, append(args, "0")[0]) }),
+	"sigkill": story(0, func(s *serveStory, _ []string) { s.stop(syscall.SIGKILL, "killed") }),
+	"open":    story(3, func(s *serveStory, args []string) { s.open(args) }),
 	"push": story(2, func(s *serveStory, args []string) {
 		if args[0] == "main" {
 			s.tip = s.world.Push(s.t, "main", s.files(args[1:]))
@@ -173,7 +173,7 @@ var serveCommands = map[string]func(*testscript.TestScript, bool, []string){
 		s.world.Await(s.t, args[0]+" stored plans", func() bool {
 			found = nil
 			_ = filepath.WalkDir(s.ts.MkAbs("data/plans"), func(path string, d fs.DirEntry, err error) error {
-				if err == nil && !d.IsDir() && strings.Contains(path, "/plans/") && strings.Contains(filepath.Base(path), "plan") {
+				if err == nil && !d.IsDir() && strings.Contains(path, "/plan/") && filepath.Ext(path) == ".sealed" {
 					found = append(found, path)
 				}
 				return nil
