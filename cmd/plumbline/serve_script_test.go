@@ -243,15 +243,11 @@ func (t *scriptTB) TempDir() string {
 	return dir
 }
 
-// fatal fails the script, with the end of the server's log and what people see.
+// fatal fails the script, with the end of the server's log. It asks nothing of
+// the forge, which may be what fails.
 func (s *serveStory) fatal(f string, args ...any) {
 	if s.log != nil {
 		s.ts.Logf("[the server's log]\n%s", s.log.tail(200))
-	}
-	for _, p := range s.pulls {
-		for _, c := range s.world.Forge.Thread(s.t, s.world.Repo, p.Number) {
-			s.ts.Logf("[comment %s of %s on #%d]\n%s", c.ID, c.Author, p.Number, forge.Cut(c.Body, 4000))
-		}
 	}
 	s.ts.Fatalf(f, args...)
 }
