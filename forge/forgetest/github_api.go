@@ -303,6 +303,8 @@ func (g *GitHub) routes() *http.ServeMux {
 	in("GET /rules/branches/{branch}", "metadata", forge.Read, g.getRules)
 	in("GET /collaborators/{user}/permission", "metadata", forge.Read, g.getPermission)
 	in("GET /pulls", "pull_requests", forge.Read, g.listPulls)
+	in("POST /pulls", "pull_requests", forge.Read, g.createPull)
+	in("PATCH /pulls/{number}", "pull_requests", forge.Write, g.patchPull)
 	in("GET /pulls/{number}", "pull_requests", forge.Read, g.getPull)
 	in("GET /pulls/{number}/reviews", "pull_requests", forge.Read, g.listReviews)
 	in("PUT /pulls/{number}/merge", "contents", forge.Write, g.mergePull)
@@ -552,6 +554,8 @@ func (g *GitHub) createToken(c *call) reply {
 		for name, level := range g.appPerms {
 			if wanted, some := ask.Permissions[name]; some && wanted == "read" {
 				perms[name] = "read"
+			} else if some && level != wanted {
+				return failure(http.StatusUnprocessableEntity, "The permissions requested are not granted to this installation.")
 			} else if some || ask.Permissions == nil {
 				perms[name] = level
 			}
@@ -619,10 +623,73 @@ func (g *GitHub) listPulls(c *call) reply {
 		state = "open"
 	}
 	pulls := sortedPulls(c.repo, state)
+	if head, base := c.URL.Query().Get("head"), c.URL.Query().Get("base"); head != "" || base != "" {
+		pulls = slices.DeleteFunc(pulls, func(i *ghIssue) bool {
+			return head != "" && head != i.pull.headOwner+":"+i.pull.headBranch || base != "" && base != i.pull.base
+		})
+	}
 	if c.URL.Query().Get("direction") == "asc" {
 		slices.Reverse(pulls)
 	}
 	return ok(mapped(page(g, c, pulls), func(i *ghIssue) map[string]any { return g.pullJSON(c.repo, i, false) }))
+}
+
+// createPull opens a pull request between two branches of the repository.
+func (g *GitHub) createPull(c *call) reply {
+	var ask struct {
+		Head, Base, Title, Body string
+		Draft                   bool
+	}
+	if bad := c.decode(&ask); bad != nil {
+		return *bad
+	}
+	refuse := func(message string) reply {
+		r := failure(http.StatusUnprocessableEntity, "Validation Failed")
+		r.value.(map[string]any)["errors"] = []any{map[string]any{"resource": "PullRequest", "code": "custom", "message": message}}
+		return r
+	}
+	head, base := c.repo.refs["refs/heads/"+ask.Head], c.repo.refs["refs/heads/"+ask.Base]
+	if head == "" || base == "" || ask.Title == "" {
+		return refuse("head, base and title must be there")
+	}
+	if _, err := git(c.repo.dir, nil, "merge-base", "--is-ancestor", head, base); err == nil {
+		return refuse(fmt.Sprintf("No commits between %s and %s", ask.Base, ask.Head))
+	}
+	for _, i := range sortedPulls(c.repo, "open") {
+		if i.pull.head == c.repo && i.pull.headBranch == ask.Head && i.pull.base == ask.Base {
+			return refuse(fmt.Sprintf("A pull request already exists for %s:%s.", c.repo.repo.Owner, ask.Head))
+		}
+	}
+	i := g.newIssue(c.repo, c.login(), ask.Title, ask.Body)
+	i.pull = &ghPull{
+		head: c.repo, headBranch: ask.Head, headSHA: head, headOwner: c.repo.repo.Owner,
+		base: ask.Base, baseSHA: base, draft: ask.Draft,
+	}
+	if _, err := git(c.repo.dir, nil, "update-ref", fmt.Sprintf("refs/pull/%d/head", i.number), head); err != nil {
+		return failure(http.StatusInternalServerError, err.Error())
+	}
+	g.pullHook(c.repo, i, "opened", c.login(), nil)
+	return reply{http.StatusCreated, g.pullJSON(c.repo, i, true)}
+}
+
+// patchPull changes a pull request's title and body.
+func (g *GitHub) patchPull(c *call) reply {
+	i := g.pull(c)
+	if i == nil {
+		return failure(http.StatusNotFound, "Not Found")
+	}
+	var ask struct{ Title, Body *string }
+	if bad := c.decode(&ask); bad != nil {
+		return *bad
+	}
+	if ask.Title != nil {
+		i.title = *ask.Title
+	}
+	if ask.Body != nil {
+		i.body = *ask.Body
+	}
+	g.touch(i)
+	return ok(g.pullJSON(c.repo, i, true))
 }
 
 func (g *GitHub) pull(c *call) *ghIssue {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
+	"github.com/plumbline-dev/plumbline/internal/gitrepo"
 )
 
 // Client is what the suite asks of a forge's client.
@@ -30,6 +31,7 @@ type Client interface {
 	Approvals(ctx context.Context, repo forge.Repo, number int) ([]forge.Approval, error)
 	Protection(ctx context.Context, repo forge.Repo, branch string) (forge.Protection, error)
 	Permission(ctx context.Context, repo forge.Repo, user string) (forge.Permission, error)
+	OpenChange(ctx context.Context, repo forge.Repo, head, base, title, body string) (forge.Change, error)
 	Merge(ctx context.Context, c forge.Change, method forge.MergeMethod) (commit string, err error)
 
 	Comments(ctx context.Context, repo forge.Repo, number int) ([]forge.Comment, error)
@@ -48,6 +50,7 @@ type Client interface {
 	ReopenIssue(ctx context.Context, repo forge.Repo, number int) error
 
 	Credential(ctx context.Context, repo forge.Repo) (forge.Credential, error)
+	PushCredential(ctx context.Context, repo forge.Repo) (forge.Credential, error)
 	Decode(header http.Header, body []byte) ([]forge.Event, error)
 }
 
@@ -96,6 +99,7 @@ func Run(t *testing.T, client Client, host Host) {
 	t.Run("Changes", s.changes)
 	t.Run("Closed", s.closed)
 	t.Run("Turns", s.turns)
+	t.Run("Open change", s.openChange)
 	t.Run("Merge", s.merge)
 	t.Run("Refused merge", s.refusedMerge)
 	t.Run("Comment", s.comment)
@@ -297,6 +301,72 @@ func (s suite) turns(t *testing.T) {
 	}
 	want := forge.ChangeEvent(forge.ChangeOpened, c, "", "")
 	s.find(t, repo, forge.ChangeOpened, func(e forge.Event) bool { return e.Key == want.Key })
+}
+
+// openChange goes from a commit that is made here to a pull request: the same request twice is one of each.
+func (s suite) openChange(t *testing.T) {
+	repo := s.host.NewRepo(t)
+	about, err := s.Repository(t.Context(), repo)
+	must(t, err)
+	cred, err := s.PushCredential(t.Context(), repo)
+	must(t, err)
+	login := gitrepo.Credential{Username: cred.Username, Password: cred.Password}
+	m, err := gitrepo.OpenMirror(t.Context(), gitrepo.MirrorOptions{Dir: filepath.Join(t.TempDir(), "mirror.git"), Environ: gitEnv()})
+	must(t, err)
+	must(t, m.Fetch(t.Context(), about.CloneURL, login, "+refs/heads/main:refs/heads/main"))
+	edit := func(text string) string {
+		commit, err := m.Commit(t.Context(), gitrepo.Edit{
+			Base: "refs/heads/main", Files: map[string][]byte{"plumbline.yaml": []byte(text)}, Message: "Ignore a drift",
+			Name: "alice", Email: "alice@example.com", At: time.Unix(1700000000, 0),
+		})
+		must(t, err)
+		return commit
+	}
+	const branch, title = "plumbline/ignore-1", "<b>ignore</b> `x` [y](z) & \"ü\""
+	first := edit("# one\n")
+	for range 2 {
+		must(t, m.Push(t.Context(), about.CloneURL, login, branch, "", first))
+	}
+	made, err := s.OpenChange(t.Context(), repo, branch, "main", "first", "one")
+	must(t, err)
+	second := edit("# two\n")
+	if err := m.Push(t.Context(), about.CloneURL, login, branch, "", second); !errors.Is(err, gitrepo.ErrMoved) {
+		t.Errorf("Push over a branch that was not expected = %v, want ErrMoved", err)
+	}
+	must(t, m.Push(t.Context(), about.CloneURL, login, branch, first, second))
+	again, err := s.OpenChange(t.Context(), repo, branch, "main", title, "two")
+	must(t, err)
+	if again.Number != made.Number || again.Title != title || again.State != forge.Open || again.Fork || again.URL == "" {
+		t.Errorf("OpenChange again = %+v, want #%d with title %q", again, made.Number, title)
+	}
+	self, err := s.Self(t.Context())
+	must(t, err)
+	if made.Author != self {
+		t.Errorf("the pull request is by %q, want %q", made.Author, self)
+	}
+	// The forge may take a moment to move a pull request's head after a push.
+	for deadline := time.Now().Add(time.Minute); again.Head.Commit != second && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		again, err = s.Change(t.Context(), repo, made.Number)
+		must(t, err)
+	}
+	if want := (forge.Ref{Branch: branch, Commit: second}); again.Head != want || again.Base.Branch != "main" {
+		t.Errorf("the pull request goes from %+v to %+v, want from %+v to main", again.Head, again.Base, want)
+	}
+	open, err := s.Changes(t.Context(), repo, forge.ChangesOptions{OpenOnly: true})
+	must(t, err)
+	if !slices.Equal(numbers(open), []int{made.Number}) {
+		t.Errorf("open pull requests = %v, want %d alone", numbers(open), made.Number)
+	}
+	s.host.Grant(t, repo, "alice", forge.Write)
+	s.host.Close(t, repo, "alice", made.Number)
+	next, err := s.OpenChange(t.Context(), repo, branch, "main", "third", "three")
+	must(t, err)
+	if next.Number == made.Number || next.State != forge.Open {
+		t.Errorf("OpenChange after #%d was closed = %+v, want another", made.Number, next)
+	}
+	if _, err := s.OpenChange(t.Context(), repo, "plumbline/missing", "main", "x", "y"); err == nil {
+		t.Error("OpenChange of a branch that is not there gave no error")
+	}
 }
 
 func (s suite) merge(t *testing.T) {

@@ -34,3 +34,8 @@ func (c *Client) Credential(context.Context, forge.Repo) (forge.Credential, erro
 	// Gitea takes a token as the password of anybody, and Git asks for both.
 	return forge.Credential{Username: "plumbline", Password: c.opts.Token}, nil
 }
+
+// PushCredential returns what Git needs to push to the repository: the same token.
+func (c *Client) PushCredential(ctx context.Context, repo forge.Repo) (forge.Credential, error) {
+	return c.Credential(ctx, repo)
+}

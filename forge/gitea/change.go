@@ -68,6 +68,55 @@ func (c *Client) Changes(ctx context.Context, repo forge.Repo, opts forge.Change
 	return changes, nil
 }
 
+// OpenChange opens a pull request from one branch of the repository to another. If one is open between the two, it gets
+// the title and the body and is returned, so that asking twice opens one.
+func (c *Client) OpenChange(ctx context.Context, repo forge.Repo, head, base, title, body string) (forge.Change, error) {
+	doing := fmt.Sprintf("open a pull request from %q to %q in %s", head, base, repo)
+	api, err := c.api(ctx)
+	if err != nil {
+		return forge.Change{}, translate(doing, err)
+	}
+	open, err := c.openPull(ctx, repo, head, base)
+	if err != nil {
+		return forge.Change{}, err
+	}
+	if open == 0 {
+		made, _, err := api.CreatePullRequest(repo.Owner, repo.Name, gitea.CreatePullRequestOption{Head: head, Base: base, Title: title, Body: body})
+		if err == nil {
+			return toChange(repo, made), nil
+		}
+		if status(err) != http.StatusConflict {
+			return forge.Change{}, translate(doing, err)
+		}
+		// Another process, or an earlier try whose answer got lost, was quicker.
+		if open, err = c.openPull(ctx, repo, head, base); err != nil {
+			return forge.Change{}, err
+		}
+		if open == 0 {
+			return forge.Change{}, fmt.Errorf("%s: Gitea says that there is one, and lists none", doing)
+		}
+	}
+	now, _, err := api.EditPullRequest(repo.Owner, repo.Name, int64(open), gitea.EditPullRequestOption{Title: title, Body: &body})
+	if err != nil {
+		return forge.Change{}, translate(doing, err)
+	}
+	return toChange(repo, now), nil
+}
+
+// openPull finds the number of the open pull request between two branches of the repository; 0 if there is none.
+func (c *Client) openPull(ctx context.Context, repo forge.Repo, head, base string) (int, error) {
+	open, err := c.Changes(ctx, repo, forge.ChangesOptions{OpenOnly: true})
+	if err != nil {
+		return 0, err
+	}
+	for _, change := range open {
+		if !change.Fork && change.Head.Branch == head && change.Base.Branch == base {
+			return change.Number, nil
+		}
+	}
+	return 0, nil
+}
+
 // Approvals lists who approves of a change as things stand, the oldest approval first. Approvals that Gitea would not
 // count are left out: those of people who may not write to the repository, or whom the branch's protection does not name.
 // Whether an approval of an older head counts is for the caller to say.

@@ -95,6 +95,12 @@ func TestAppLacksAPermission(t *testing.T) {
 	if got, err := client.Protection(t.Context(), repo, "main"); !errors.As(err, &refused) || !strings.Contains(err.Error(), "Administration: read") {
 		t.Errorf("Protection that cannot be seen = %+v, %v, want a NotAllowedError that says what to grant", got, err)
 	}
+	if _, err := client.PushCredential(t.Context(), repo); !errors.As(err, &refused) || !strings.Contains(err.Error(), "Contents: write") {
+		t.Errorf("PushCredential without the permission: %v, want a NotAllowedError that says what to grant", err)
+	}
+	if _, err := client.Credential(t.Context(), repo); err != nil {
+		t.Errorf("Credential to read: %v", err)
+	}
 	g.SetAppPermission("administration", "read")
 	g.Reinstall(repo.Owner)
 	client = newClient(t, github.Options{URL: g.URL, App: &github.App{ID: forgetest.AppID, PrivateKey: g.AppKey}})

@@ -54,18 +54,35 @@ func (c *Client) askSelf(ctx context.Context) (string, error) {
 // Credential returns what Git needs to read the repository: the token, or an App's token that is good for an hour, for
 // this repository, and for reading its contents alone.
 func (c *Client) Credential(ctx context.Context, repo forge.Repo) (forge.Credential, error) {
+	return c.credential(ctx, repo, "read")
+}
+
+// PushCredential returns what Git needs to push to the repository: the token, or an App's token that is good for an hour,
+// for this repository, and for its contents alone.
+func (c *Client) PushCredential(ctx context.Context, repo forge.Repo) (forge.Credential, error) {
+	return c.credential(ctx, repo, "write")
+}
+
+func (c *Client) credential(ctx context.Context, repo forge.Repo, level string) (forge.Credential, error) {
 	// GitHub takes a token as the password of this user, and Git asks for both.
 	const user = "x-access-token"
 	if c.app == nil {
 		return forge.Credential{Username: user, Password: c.opts.Token}, nil
 	}
-	doing := fmt.Sprintf("get a token to clone %s", repo)
+	doing := fmt.Sprintf("get a token to %s the contents of %s", level, repo)
 	i, err := c.app.installation(ctx, repo)
 	if err != nil {
 		return forge.Credential{}, translate(doing, err)
 	}
-	source := i.gitSource(repo.Name)
+	source := i.gitSource(repo.Name, level)
 	token, err := source.Token(ctx)
+	var refused *ghinstallation.HTTPError
+	if errors.As(err, &refused) && refused.Response != nil && refused.Response.StatusCode == http.StatusUnprocessableEntity {
+		return forge.Credential{}, &forge.NotAllowedError{
+			Doing: doing, Says: "the installation does not have this permission",
+			Fix: fmt.Sprintf(`give the App the repository permission "Contents: %s"`, level),
+		}
+	}
 	if err != nil {
 		return forge.Credential{}, translate(doing, err)
 	}
@@ -94,7 +111,7 @@ type installation struct {
 	api    *github.Client
 
 	mu  sync.Mutex
-	git map[string]*ghinstallation.Transport // by repository name
+	git map[string]*ghinstallation.Transport // by repository name and level
 }
 
 func newAppClient(c *Client, sender http.RoundTripper, app App) (*appClient, error) {
@@ -208,18 +225,18 @@ func (i *installation) mayCheck(ctx context.Context) (bool, error) {
 	return may.GetChecks() == "write", err
 }
 
-// gitSource makes tokens for one repository that can read its contents and nothing else.
-func (i *installation) gitSource(name string) *ghinstallation.Transport {
+// gitSource makes tokens for one repository that can read, or write, its contents and nothing else.
+func (i *installation) gitSource(name, level string) *ghinstallation.Transport {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	key := strings.ToLower(name)
+	key := strings.ToLower(name) + " " + level
 	if known := i.git[key]; known != nil {
 		return known
 	}
 	t := i.app.source(i.id)
 	t.InstallationTokenOptions = &github.InstallationTokenOptions{
 		Repositories: []string{name},
-		Permissions:  &github.InstallationPermissions{Contents: github.String("read"), Metadata: github.String("read")},
+		Permissions:  &github.InstallationPermissions{Contents: github.String(level), Metadata: github.String("read")},
 	}
 	i.git[key] = t
 	return t

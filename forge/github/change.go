@@ -68,6 +68,54 @@ func (c *Client) Changes(ctx context.Context, repo forge.Repo, opts forge.Change
 	return changes, nil
 }
 
+// OpenChange opens a pull request from one branch of the repository to another. If one is open between the two, it gets
+// the title and the body and is returned, so that asking twice opens one.
+func (c *Client) OpenChange(ctx context.Context, repo forge.Repo, head, base, title, body string) (forge.Change, error) {
+	doing := fmt.Sprintf("open a pull request from %q to %q in %s", head, base, repo)
+	api, err := c.api(ctx, repo)
+	if err != nil {
+		return forge.Change{}, translate(doing, err)
+	}
+	open, err := openPull(ctx, api, repo, head, base)
+	if err != nil {
+		return forge.Change{}, translate(doing, err)
+	}
+	if open == nil {
+		made, _, err := api.PullRequests.Create(ctx, repo.Owner, repo.Name, &github.NewPullRequest{Head: &head, Base: &base, Title: &title, Body: &body})
+		if err == nil {
+			return toChange(repo, made), nil
+		}
+		// Another process, or an earlier try whose answer got lost, may have been quicker.
+		again, findErr := openPull(ctx, api, repo, head, base)
+		if status(err) != http.StatusUnprocessableEntity || findErr != nil || again == nil {
+			return forge.Change{}, translate(doing, err)
+		}
+		open = again
+	}
+	now, _, err := api.PullRequests.Edit(ctx, repo.Owner, repo.Name, open.GetNumber(), &github.PullRequest{Title: &title, Body: &body})
+	if err != nil {
+		return forge.Change{}, translate(doing, err)
+	}
+	return toChange(repo, now), nil
+}
+
+// openPull finds the open pull request between two branches of the repository, or returns nil.
+func openPull(ctx context.Context, api *github.Client, repo forge.Repo, head, base string) (*github.PullRequest, error) {
+	prs, _, err := api.PullRequests.List(ctx, repo.Owner, repo.Name, &github.PullRequestListOptions{
+		State: "open", Head: repo.Owner + ":" + head, Base: base, ListOptions: github.ListOptions{PerPage: 100},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, pr := range prs {
+		// A head that GitHub cannot make sense of is no filter, and a fork may have a branch of the name.
+		if c := toChange(repo, pr); !c.Fork && c.Head.Branch == head && c.Base.Branch == base {
+			return pr, nil
+		}
+	}
+	return nil, nil
+}
+
 // Approvals lists who approves of a change as things stand, the oldest approval first. Whether an approval of an older
 // head counts, and whether its author may approve, is for the caller to say.
 func (c *Client) Approvals(ctx context.Context, repo forge.Repo, number int) ([]forge.Approval, error) {

@@ -22,6 +22,8 @@ type Forge interface {
 	Approvals(ctx context.Context, repo forge.Repo, number int) ([]forge.Approval, error)
 	Protection(ctx context.Context, repo forge.Repo, branch string) (forge.Protection, error)
 	Permission(ctx context.Context, repo forge.Repo, user string) (forge.Permission, error)
+	// OpenChange opens a pull request between two branches, or updates the one that is open between them.
+	OpenChange(ctx context.Context, repo forge.Repo, head, base, title, body string) (forge.Change, error)
 	Merge(ctx context.Context, c forge.Change, method forge.MergeMethod) (commit string, err error)
 
 	Comments(ctx context.Context, repo forge.Repo, number int) ([]forge.Comment, error)
@@ -33,7 +35,9 @@ type Forge interface {
 
 	SetStatus(ctx context.Context, repo forge.Repo, commit string, s forge.Status) error
 
+	// Credential is for fetching, PushCredential for pushing a branch of ours.
 	Credential(ctx context.Context, repo forge.Repo) (forge.Credential, error)
+	PushCredential(ctx context.Context, repo forge.Repo) (forge.Credential, error)
 	Decode(header http.Header, body []byte) ([]forge.Event, error)
 }
 
