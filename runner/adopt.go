@@ -197,10 +197,12 @@ func compareAdopted(before, after []drift.Finding, adopted []adopt.Adopted) (vai
 		case f.Action() != before[i].Action() && (f.Action() != "update" || before[i].Action() != "replace"):
 			return nil, f.Action() + " " + f.Address + ", and not " + before[i].Action() + " it", nil
 		}
+		inexplicable := true // only what the provider computes is left: something else is the matter
 		for _, attribute := range f.Attributes {
 			if attribute.Consequence {
 				continue
 			}
+			inexplicable = false
 			if !slices.ContainsFunc(before[i].Attributes, func(b drift.Attribute) bool { return related(b.Path, attribute.Path) }) {
 				return nil, "change " + attribute.Path + " of " + f.Address, nil
 			}
@@ -209,7 +211,7 @@ func compareAdopted(before, after []drift.Finding, adopted []adopt.Adopted) (vai
 			if place.Address != f.Address {
 				continue
 			}
-			if place.Attribute == "" || slices.ContainsFunc(f.Attributes, func(b drift.Attribute) bool {
+			if place.Attribute == "" || inexplicable || slices.ContainsFunc(f.Attributes, func(b drift.Attribute) bool {
 				return !b.Consequence && related(b.Path, place.Attribute)
 			}) {
 				vain = append(vain, adopt.Left{Place: place.Place, Why: "it was written, and the plan still shows a difference"})

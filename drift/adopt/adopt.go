@@ -221,15 +221,15 @@ func (e *editor) wish(p Place, rc *tfjson.ResourceChange, a drift.Attribute) (w 
 	if err := e.refused(p); err != nil {
 		return w, err
 	}
-	switch {
-	case a.Sensitive:
-		return w, errors.New("its value is sensitive and is not written into files")
-	case a.Unknown:
+	if a.Unknown {
 		return w, errors.New("what the configuration asks for is known only after an apply, so it is not a literal")
 	}
 	steps, ok := parsePath(a.Path)
 	if !ok || steps[0].isIndex {
 		return w, errors.New("its path cannot be read")
+	}
+	if a.Sensitive && e.secret(rc, steps) {
+		return w, errors.New("its value is sensitive and is not written into files")
 	}
 	in, err := e.instance(rc)
 	if err != nil {
