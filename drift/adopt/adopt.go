@@ -323,7 +323,7 @@ func (e *editor) write() Edits {
 	add := func(edits []edit, wishes []wish) {
 		together := slices.Clone(all)
 		for _, one := range edits {
-			if !slices.Contains(together, one) {
+			if !slices.Contains(all, one) { // another address may lead to the same literal
 				together = append(together, one)
 			}
 		}

@@ -42,6 +42,14 @@ func (l layout) edits() ([]edit, error) {
 	if len(l.items) == 0 {
 		return l.fill()
 	}
+	if len(l.drop) == len(l.items) && len(l.add) > 0 {
+		return l.instead(), nil
+	}
+	for n := range l.add {
+		for l.add[n].after >= 0 && l.dropped(l.add[n].after) {
+			l.add[n].after--
+		}
+	}
 	// What is dropped at the end of a line takes the comma before it along.
 	kept := len(l.items)
 	for kept > 0 && l.dropped(kept-1) && !l.lines(kept-1) {
@@ -117,6 +125,28 @@ func (l layout) added() []edit {
 		edits = append(edits, l.file.insert(follows.next, indent+a.text(indent)+separator+nl))
 	}
 	return edits
+}
+
+// instead puts what is added in the place of all that was there.
+func (l layout) instead() []edit {
+	start, end := l.items[0][0], l.items[len(l.items)-1][1]
+	follows := l.file.after(end)
+	separator, last := ", ", ""
+	indent := l.file.indent(start)
+	if l.lines(0) {
+		separator = "," + l.file.newline() + indent
+		if l.object && l.file.after(l.items[0][1]).comma < 0 {
+			separator = l.file.newline() + indent
+		}
+	}
+	if follows.comma >= 0 {
+		end, last = follows.comma+1, ","
+	}
+	var texts []string
+	for _, a := range l.add {
+		texts = append(texts, a.text(indent))
+	}
+	return []edit{{file: l.file, start: start, end: end, text: strings.Join(texts, separator) + last}}
 }
 
 // fill is for what had no elements before.

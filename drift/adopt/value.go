@@ -249,8 +249,7 @@ func decoded(v cty.Value) any {
 	return nil
 }
 
-// encoded translates back. Keys of objects that are null are left out: in the
-// configuration that means the same, and it is what a person would write.
+// encoded translates a value that is no list and no object back.
 func encoded(value any) cty.Value {
 	switch v := value.(type) {
 	case string:
@@ -262,20 +261,6 @@ func encoded(value any) cty.Value {
 		if n, err := cty.ParseNumberVal(text); err == nil {
 			return n
 		}
-	case []any:
-		list := make([]cty.Value, len(v))
-		for i := range v {
-			list[i] = encoded(v[i])
-		}
-		return cty.TupleVal(list)
-	case map[string]any:
-		object := map[string]cty.Value{}
-		for key, element := range v {
-			if element != nil {
-				object[key] = encoded(element)
-			}
-		}
-		return cty.ObjectVal(object)
 	}
 	return cty.NullVal(cty.DynamicPseudoType)
 }
@@ -284,13 +269,44 @@ func encoded(value any) cty.Value {
 // begin with the indentation.
 func (f *file) written(value any, indent string) string {
 	const start = "x = "
-	text := hclwrite.Format(append([]byte(start), hclwrite.TokensForValue(encoded(value)).Bytes()...))
+	text := hclwrite.Format(append([]byte(start), tokens(value).Bytes()...))
 	return strings.ReplaceAll(strings.TrimSpace(strings.TrimPrefix(string(text), start)), "\n", f.newline()+indent)
+}
+
+// tokens is hclwrite.TokensForValue, but for keys that the language would take
+// for something else: { for = 1 } is no object.
+func tokens(value any) hclwrite.Tokens {
+	switch v := value.(type) {
+	case []any:
+		elements := make([]hclwrite.Tokens, len(v))
+		for i := range v {
+			elements[i] = tokens(v[i])
+		}
+		return hclwrite.TokensForTuple(elements)
+	case map[string]any:
+		var items []hclwrite.ObjectAttrTokens
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			if v[key] == nil {
+				continue // it means the same, and is what a person would write
+			}
+			name := hclwrite.TokensForIdentifier(key)
+			if !plainKey(key) {
+				name = hclwrite.TokensForValue(cty.StringVal(key))
+			}
+			items = append(items, hclwrite.ObjectAttrTokens{Name: name, Value: tokens(v[key])})
+		}
+		return hclwrite.TokensForObject(items)
+	}
+	return hclwrite.TokensForValue(encoded(value))
+}
+
+func plainKey(key string) bool {
+	return hclsyntax.ValidIdentifier(key) && !slices.Contains([]string{"for", "null", "true", "false"}, key)
 }
 
 // writtenKey is a key of a map as Terraform's language writes it.
 func (f *file) writtenKey(key string, quoted bool) string {
-	if !quoted && hclsyntax.ValidIdentifier(key) {
+	if !quoted && plainKey(key) {
 		return key
 	}
 	return f.written(key, "")
