@@ -7,9 +7,9 @@ import (
 // MaxRate is the highest [Rate] that is kept to: times are kept in milliseconds.
 const MaxRate = 6000
 
-// catchUp is how much of what a rate allows may be made up for at once: whoever asks does so every second or two, not
+// CatchUp is how much of what a rate allows may be made up for at once: whoever asks does so every second or two, not
 // whenever the next start is allowed.
-const catchUp = 3 * time.Second
+const CatchUp = 3 * time.Second
 
 // skew is by how much the clocks of several machines may differ. An allowance that lies further ahead than that was
 // written before the clock was set back.
@@ -27,7 +27,7 @@ func (r Rate) PerSecond() int {
 	if r <= 0 {
 		return 0
 	}
-	return int((time.Second + catchUp + r.gap() - 1) / r.gap())
+	return int((time.Second + CatchUp + r.gap() - 1) / r.gap())
 }
 
 // take reports whether a start is allowed now, given what take returned the last time (the zero time before the first),
@@ -36,8 +36,8 @@ func (r Rate) take(next, now time.Time) (time.Time, bool) {
 	if r <= 0 {
 		return next, true
 	}
-	if next.Before(now.Add(-catchUp)) || next.Sub(now) > skew+r.gap() {
-		next = now.Add(-catchUp)
+	if next.Before(now.Add(-CatchUp)) || next.Sub(now) > skew+r.gap() {
+		next = now.Add(-CatchUp)
 	}
 	if next.After(now) {
 		return next, false

@@ -58,6 +58,8 @@ type Options struct {
 	Shared bool
 	// PublicURL is the address of the pages, for links; "" for none.
 	PublicURL string
+	// Drift says how drift is looked for.
+	Drift DriftOptions
 	// StatusLimit is up to how many workspaces of a change have a status each; 0 means 20.
 	StatusLimit int
 	// Grace is how long running applies may take to end once the engine is stopped; 0 means ten minutes.
@@ -86,6 +88,7 @@ type Engine struct {
 	endHard context.CancelFunc
 	// stopping is closed when the engine stops: nothing new is begun.
 	stopping chan struct{}
+	looked   chan struct{} // a look for drift has ended: see nudge
 
 	mu      sync.Mutex
 	clones  *repositories // made by who first needs one; see clone
@@ -167,10 +170,13 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Drift, err = o.Drift.withDefaults(); err != nil {
+		return nil, err
+	}
 	e := &Engine{
 		Options: o, store: &store{now: o.Now}, process: id, log: o.Log.With("component", "engine"),
 		rhythm:   rhythm{beat: 5 * time.Second, missed: 12, sweep: time.Second, rest: 5 * time.Second, soft: 10 * time.Second, last: 30 * time.Second},
-		stopping: make(chan struct{}), busy: map[string]*working{}, rested: map[string]time.Time{}, tried: map[string]error{},
+		stopping: make(chan struct{}), looked: make(chan struct{}, 1), busy: map[string]*working{}, rested: map[string]time.Time{}, tried: map[string]error{},
 	}
 	if o.Shared {
 		e.rhythm.sweep = 2 * time.Second
@@ -233,6 +239,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { e.beat(alive, fence) })
 	wg.Go(func() { e.sweepUntil(sweeping) })
+	wg.Go(func() { e.driftUntil(sweeping) })
 	wg.Go(func() { e.tidyUntil(sweeping, time.Hour) })
 	for _, f := range e.Forges {
 		wg.Go(func() { e.expandUntil(sweeping, f) })

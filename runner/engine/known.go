@@ -70,13 +70,35 @@ func (h *errand) putSet(ctx context.Context, tx *sql.Tx, branch string, set *wor
 	if branch != h.repo.DefaultBranch || set == nil {
 		return nil
 	}
+	rows, err := workspaceRows(set)
+	if err != nil {
+		return err
+	}
+	return h.putWorkspaces(ctx, tx, h.repo.ID, rows)
+}
+
+// putWorkspaces writes which workspaces a default branch has, and has those looked at for drift, as they say themselves.
+func (e *Engine) putWorkspaces(ctx context.Context, tx *sql.Tx, repo RepoID, rows []WorkspaceRow) error {
+	if _, err := e.store.hold(ctx, tx, repo); err != nil {
+		return err
+	}
+	if err := e.store.putWorkspaces(ctx, tx, repo, rows); err != nil {
+		return err
+	}
+	// Runs of this process that are cancelled so are noticed like those of others: see sweepCancelled.
+	_, err := e.followSettings(ctx, tx, repo, rows)
+	return err
+}
+
+// workspaceRows are the rows of a commit's workspaces.
+func workspaceRows(set *workspaces.Set) ([]WorkspaceRow, error) {
 	rows := make([]WorkspaceRow, 0, len(set.Workspaces))
 	for _, w := range set.Workspaces {
 		settings, err := json.Marshal(w)
 		if err != nil {
-			return fmt.Errorf("write down the workspace %s: %w", w.Name, err)
+			return nil, fmt.Errorf("write down the workspace %s: %w", w.Name, err)
 		}
 		rows = append(rows, WorkspaceRow{Name: w.Name, Dir: w.Dir, Settings: string(settings)})
 	}
-	return h.store.putWorkspaces(ctx, tx, h.repo.ID, rows)
+	return rows, nil
 }

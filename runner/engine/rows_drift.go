@@ -34,7 +34,7 @@ type Sweep struct {
 	State         SweepState
 	Since         time.Time // when it came to be in that state
 	Failures      int       // looks in a row that came to no answer
-	Problem       []byte    // sealed with sealText: why the newest look came to none
+	Problem       []byte    // sealed: why the newest look came to none
 	OverdueAt     time.Time // from then on it counts as overdue; zero when it is off
 	OverdueToldAt time.Time // when somebody was told that it is
 }

@@ -285,7 +285,7 @@ func (s *store) settle(ctx context.Context, tx *sql.Tx, operation string) (settl
 		return settled{}, err
 	}
 	look := []string{operation}
-	if o.Kind != KindPlan {
+	if o.Kind != KindPlan && o.Kind != KindDrift {
 		more, err := s.blockedApplies(ctx, tx, o.Repository, operation)
 		if err != nil {
 			return settled{}, err

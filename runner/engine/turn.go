@@ -57,7 +57,16 @@ func (e *Engine) takeTurn(ctx context.Context) (string, context.Context, func(),
 			delete(e.rested, id)
 		}
 	}
+	looks := 0
+	for _, w := range e.busy {
+		if w.looks() {
+			looks++
+		}
+	}
 	for _, t := range turns {
+		if t.kind == KindDrift && looks >= e.driftWorkers() {
+			break // they come last
+		}
 		if at, ok := e.rested[t.id]; ok && time.Since(at) < time.Second {
 			continue // its worker could not take it, or has just given it back: do not turn in circles
 		}

@@ -21,7 +21,9 @@ type working struct {
 }
 
 // applies reports whether the work may change something outside that cannot be begun again.
-func (w *working) applies() bool { return w.what == hintRun && (w.run.Writes || w.run.Kind.rank() == 0) }
+func (w *working) applies() bool {
+	return w.what == hintRun && (w.run.Writes || w.run.Kind.rank() == 0)
+}
 
 // rank says who goes first: what people wait for with the branch, what they wait for with a change, and what nobody waits
 // for.
@@ -192,6 +194,7 @@ func (e *Engine) workRuns(ctx context.Context) {
 			e.log.Warn("a run was left by its worker", "run", key, "error", err)
 		}
 		done()
+		e.nudge()
 	}
 }
 
