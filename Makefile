@@ -25,6 +25,7 @@ demo: build ## Run the main job on a toy cloud, with nothing to sign up for
 test: parts ## Run the tests
 	go vet ./...
 	go test ./...
+	@go test -v -run '^TestCorpus$$' ./drift | sed -n 's/^ *corpus_test.go:[0-9]*: //p'
 
 .PHONY: parts
 parts: ## Build the real providers that tests use, into a cache

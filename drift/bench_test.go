@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	tfjson "github.com/hashicorp/terraform-json"
 
@@ -274,6 +275,9 @@ type recording struct {
 	Current   drift.Facts     `json:"current"`
 	Perpetual []string        `json:"perpetual,omitempty"`
 	Plan      json.RawMessage `json:"plan"`
+	// Newer is the plan of files that are newer than the applied ones, of which Plan then is.
+	Newer      json.RawMessage `json:"newer,omitempty"`
+	NewerFacts drift.Facts     `json:"newer_facts,omitzero"`
 }
 
 // record plays a case and returns what came of it.
@@ -307,7 +311,54 @@ func (b *bench) record(e example) recording {
 		e.facts(&r)
 	}
 	r.Plan = b.plan(e.args...)
+	if e.git != nil {
+		before := b.sources()
+		e.git(b)
+		b.init()
+		r.NewerFacts, r.Newer = b.facts(), b.plan(e.args...)
+		for name := range b.sources() {
+			b.remove(name)
+		}
+		for name, text := range before {
+			b.write(name, text)
+		}
+		b.init()
+	}
 	return r
+}
+
+// sources are the workspace's files by name.
+func (b *bench) sources() map[string]string {
+	b.t.Helper()
+	names, err := filepath.Glob(filepath.Join(b.dir, "*.tf"))
+	b.ok(err)
+	files := map[string]string{}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		b.ok(err)
+		files[filepath.Base(name)] = string(text)
+	}
+	return files
+}
+
+// judge finds and decides as a sweep does.
+func (r recording) judge(t testing.TB, e example) drift.Verdict {
+	t.Helper()
+	in := r.input(t)
+	found := drift.Find(in)
+	policy := everything
+	policy.Stopped = map[string]string{}
+	for _, f := range found {
+		if why := (drift.Fight{After: 3, Within: 24 * time.Hour}).Stops(e.corrected[f.Address], now); why != "" {
+			policy.Stopped[f.Key] = why
+		}
+	}
+	if r.Newer == nil {
+		return drift.Decide(found, policy, now)
+	}
+	in.Plan, in.Current = decode(t, r.Newer), r.NewerFacts
+	here, ahead := drift.Ahead(found, drift.Find(in), "")
+	return drift.Decide(here, policy, now).Beside(drift.Decide(ahead, policy, now))
 }
 
 func decode(t testing.TB, data []byte) *tfjson.Plan {

@@ -27,6 +27,10 @@ type example struct {
 	then  func(*bench)     // after the apply
 	facts func(*recording) // changes what is on record
 	args  []string         // of the plan that is looked at
+	// git moves Git on without an apply. Then both are planned, the applied files and the newer ones.
+	git func(*bench)
+	// corrected says when findings were corrected before, by address.
+	corrected map[string][]time.Time
 	// live plays the case with a real Terraform, correction included, in every run of the tests; -update plays them all.
 	live bool
 	// want are the findings: "ADDRESS CLASS CAUSE ACTIONS CAUSE(PATHS)… | yes", or a part of the reason why not.
@@ -882,6 +886,98 @@ resource "terraform_data" "follows" { triggers_replace = local_file.b.id }
 			want: []string{`output.word resource unapplied create unapplied(value) | an output`},
 		},
 		{
+			name: "two commits, one resource", live: true, config: labThing1,
+			then: func(b *bench) { b.edit("one", func(s *stored) { s.Label = text("new") }) },
+			git:  func(b *bench) { b.replace("main.tf", "size   = 3", "size   = 4") },
+			want: []string{
+				`lab_thing.one resource outside update outside(label) | yes`,
+				`lab_thing.one resource unapplied update unapplied(size) | apply`,
+			},
+		},
+		{
+			name: "two commits, one attribute", config: labThing1,
+			then: func(b *bench) { b.edit("one", func(s *stored) { s.Size = whole(9) }) },
+			git:  func(b *bench) { b.replace("main.tf", "size   = 3", "size   = 4") },
+			want: []string{
+				`lab_thing.one resource outside update outside(size) | yes`,
+				`lab_thing.one resource unapplied update unapplied(size) | apply`,
+			},
+		},
+		{
+			name: "two commits, the newer has what is real", config: labThing1,
+			then: func(b *bench) { b.edit("one", func(s *stored) { s.Size = whole(4) }) },
+			git:  func(b *bench) { b.replace("main.tf", "size   = 3", "size   = 4") },
+			want: []string{`lab_thing.one resource outside update outside(size) | it already is as newer files will have it`},
+		},
+		{
+			name: "two commits, deleted outside and in the newer", config: labPair,
+			then: func(b *bench) { b.lose("two") },
+			git: func(b *bench) {
+				b.replace("main.tf", `resource "lab_thing" "two" {
+  name  = "two"
+  label = lab_thing.one.id
+}`, "")
+			},
+			want: []string{`lab_thing.two resource outside create | it already is as newer files will have it`},
+		},
+		{
+			name: "two commits, edited outside and removed in the newer", config: labPair,
+			then: func(b *bench) { b.edit("two", func(s *stored) { s.Label = text("mine") }) },
+			git: func(b *bench) {
+				b.replace("main.tf", `resource "lab_thing" "two" {
+  name  = "two"
+  label = lab_thing.one.id
+}`, "")
+			},
+			want: []string{
+				`lab_thing.two resource outside update outside(label) | yes`,
+				`lab_thing.two resource unapplied delete | apply`,
+			},
+		},
+		{
+			name: "two commits, the newer only adds", config: toyNodes,
+			then: func(b *bench) { b.ok(b.cloud.Delete(toycloud.Nodes, "a")) },
+			git:  func(b *bench) { b.replace("main.tf", `["a", "b"]`, `["a", "b", "c"]`) },
+			want: []string{
+				`toy_node.node["a"] node outside create | yes`,
+				`toy_node.node["c"] node unapplied create | apply`,
+			},
+		},
+		{
+			name: "two commits that do the same", config: toyNodes,
+			then: func(b *bench) { b.ok(b.cloud.Delete(toycloud.Nodes, "a")) },
+			git:  func(b *bench) { b.replace("main.tf", `output "bucket_etag"`, "# a comment\noutput \"bucket_etag\"") },
+			want: []string{`toy_node.node["a"] node outside create | yes`},
+		},
+		{
+			name: "two commits, moved in the newer", config: labPair,
+			then: func(b *bench) { b.edit("one", func(s *stored) { s.Zone = text("b") }) },
+			git: func(b *bench) {
+				b.replace("main.tf", `"lab_thing" "two"`, `"lab_thing" "second"`)
+				b.write("moved.tf", "moved {\n  from = lab_thing.two\n  to   = lab_thing.second\n}\n")
+			},
+			want: []string{
+				`lab_thing.one resource outside replace outside(zone) | yes`,
+				`lab_thing.two resource outside update outside(label) follows(lab_thing.one) | yes`,
+				`lab_thing.second resource unapplied move+update unapplied(label) follows(lab_thing.one) | apply`,
+			},
+		},
+		{
+			name: "scaled once more after three corrections", config: toyNodes,
+			then: func(b *bench) {
+				b.ok(b.cloud.EditCluster("main", func(o *toycloud.Cluster) { o.Size = 5 }))
+				b.ok(b.cloud.EditBucket("logs", func(o *toycloud.Bucket) { o.Versioning = false }))
+			},
+			corrected: map[string][]time.Time{
+				"toy_cluster.main": {now.Add(-3 * time.Hour), now.Add(-2 * time.Hour), now.Add(-time.Hour)},
+				"toy_bucket.logs":  {now.Add(-72 * time.Hour), now.Add(-48 * time.Hour), now.Add(-time.Hour)},
+			},
+			want: []string{
+				`toy_bucket.logs resource outside update outside(versioning) | yes`,
+				`toy_cluster.main cluster outside update outside(size) | waits for a person`,
+			},
+		},
+		{
 			name: "refresh only", config: toyNodes, args: []string{"-refresh-only"},
 			then: func(b *bench) { b.ok(b.cloud.Delete(toycloud.Nodes, "a")) },
 			want: []string{`toy_node.node["a"] node outside no-op | nothing to correct`},
@@ -931,13 +1027,12 @@ func TestCorpus(t *testing.T) {
 				b := newBench(t)
 				r := b.record(e)
 				r.save(t, e.name)
-				b.correct(drift.Decide(drift.Find(r.input(t)), everything, now))
+				b.correct(r.judge(t, e))
 			}
-			r := load(t, e.name)
-			findings := drift.Find(r.input(t))
-			verify(t, e, drift.Decide(findings, everything, now))
+			v := load(t, e.name).judge(t, e)
+			verify(t, e, v)
 			keys := map[string]bool{}
-			for _, f := range findings {
+			for _, f := range v.Findings {
 				if keys[f.Key] || f.Key == "" || f.Detail == "" || f.Class == "" {
 					t.Errorf("%s: key %q (twice: %v), detail %q, class %q", f.Address, f.Key, keys[f.Key], f.Detail, f.Class)
 				}
@@ -964,7 +1059,7 @@ func TestCorrection(t *testing.T) {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
-			v := drift.Decide(drift.Find(b.record(e).input(t)), everything, now)
+			v := b.record(e).judge(t, e)
 			verify(t, e, v)
 			b.correct(v)
 		})

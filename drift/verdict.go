@@ -25,6 +25,10 @@ type Policy struct {
 	Windows []schedule.Window
 	// Ignore are the rules for findings that are to be left alone.
 	Ignore []Ignore
+	// Stopped says, by their keys, which findings wait for a person although they could be corrected, and why: see [Fight].
+	Stopped map[string]string
+	// Paused says why nothing at all is corrected now; "" if it may be.
+	Paused string
 }
 
 // Ignore is a rule that leaves findings alone. The rule's own limits are its owner's affair: nothing is inherited.
@@ -119,11 +123,10 @@ func Decide(findings []Finding, p Policy, now time.Time) Verdict {
 	for _, f := range findings {
 		j := Judged{Finding: f}
 		j.Ignored, j.Reason = ignored(f, rules)
-		if j.Reason == "" {
-			j.Reason = p.hold(f)
-		}
-		if j.Reason == "" {
-			j.Reason = closed
+		for _, reason := range []string{p.hold(f), p.Stopped[f.Key], p.Paused, closed} {
+			if j.Reason == "" {
+				j.Reason = reason
+			}
 		}
 		j.Allowed = j.Reason == ""
 		v.Findings = append(v.Findings, j)
@@ -247,6 +250,13 @@ func ignored(f Finding, rules []Ignore) (all bool, reason string) {
 		return true, "left alone by " + by[covered[0]].String()
 	}
 	return false, fmt.Sprintf("correcting it would also change %s, which is left alone by %s", strings.Join(covered, ", "), by[covered[0]])
+}
+
+// Beside adds findings that were judged on their own, such as those of [Ahead]: they stand beside the others, and decide
+// nothing about them.
+func (v Verdict) Beside(other Verdict) Verdict {
+	v.Findings = slices.Concat(v.Findings, other.Findings)
+	return v
 }
 
 // holdTogether holds what would take along, or leave behind, something that is held. Links name an instance, or a

@@ -17,6 +17,9 @@ type Applied struct {
 	Perpetual []string  `json:"perpetual,omitempty"`
 	Partial   bool      `json:"partial,omitempty"` // it stopped on the way: some of the plan was done
 	Error     string    `json:"error,omitempty"`   // why it stopped; "" if it did not
+	// Correction is the id of the plan that took drift back since, and moved the state on; "" if none did. Error is then
+	// about that one.
+	Correction string `json:"correction,omitempty"`
 }
 
 // PutApplied keeps the record of an apply. Records are never changed: the newest one of a workspace counts.

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/plumbline-dev/plumbline/drift"
-	"github.com/plumbline-dev/plumbline/internal/schedule"
 	"github.com/plumbline-dev/plumbline/planstore"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
@@ -23,6 +21,20 @@ type DriftOptions struct {
 	// of a class that plumbline.yaml does not name. The zero value means no
 	// cap, and never for a class that is not named.
 	AtMost *drift.Ladder
+	// Rules is the workspace whose settings of drift and of applying count, where those are not its own: what may be
+	// corrected is decided at the tip of the default branch, and what is corrected was applied before. nil: its own.
+	Rules *workspaces.Workspace
+	// Newer is what Look found at newer files, of which NewerCommit is the commit: see drift.Ahead.
+	Newer       []drift.Finding
+	NewerCommit string
+	// Stopped and Paused are as in drift.Policy.
+	Stopped map[string]string
+	Paused  string
+	// Fresh says that an apply has just ended and nothing was looked at since. What differs though the apply was clean is
+	// then noise of a provider and not somebody's doing; it is remembered, and never corrected.
+	Fresh bool
+	// Judged is told of each verdict before anything is corrected by it; nil: nobody is.
+	Judged func(drift.Verdict)
 }
 
 // Drift plans each selected workspace again and says what has happened behind
@@ -58,19 +70,27 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 		if err != nil {
 			return nil, nil, err
 		}
-		in := drift.Input{Plan: m.plan, Current: facts(m.receipt), Classes: classes}
-		if known {
-			in.Baseline = baseline(applied)
-			in.Perpetual = applied.Perpetual
-		}
-		return m, drift.Find(in), nil
+		return m, drift.Find(against(m, applied, known, classes)), nil
+	}
+	judge := func(findings []drift.Finding) drift.Verdict {
+		here, ahead := drift.Ahead(findings, o.Newer, o.NewerCommit)
+		return drift.Decide(here, policy, r.opts.Now()).Beside(drift.Decide(ahead, policy, r.opts.Now()))
 	}
 	m, findings, err := look()
 	if err != nil {
 		return fail(err)
 	}
-	verdict := drift.Decide(findings, policy, r.opts.Now())
-	found := &DriftResult{Verdict: verdict, Remaining: remaining(verdict)}
+	if o.Fresh && known {
+		if applied.Perpetual, err = r.learn(ctx, applied, m, findings); err != nil {
+			return fail(err)
+		}
+		findings = drift.Find(against(m, applied, known, classes))
+	}
+	verdict := judge(findings)
+	if o.Judged != nil {
+		o.Judged(verdict)
+	}
+	found := &DriftResult{Verdict: verdict, Left: verdict, Remaining: remaining(verdict)}
 	res.Receipt, res.Plan, res.Drift = m.receipt, m.plan, found
 	if found.Remaining > 0 {
 		res.Status = Drifted
@@ -79,7 +99,12 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 		res.Notes = append(res.Notes, "Plumbline has not applied this workspace yet, so what differs from the configuration cannot be told apart by age: it counts as not applied, unless Terraform itself saw the real object move.")
 	}
 	if len(findings) == 0 && !m.changes && !(known && sameFacts(facts(m.receipt), *baseline(applied))) {
-		// A sweep that finds nothing proves as much as an apply would.
+		// A sweep that finds nothing proves as much as an apply would, if none was made meanwhile.
+		if now, _, err := r.lastApplied(ctx, w.Name); err != nil {
+			return fail(err)
+		} else if known && now.AppliedAt != applied.AppliedAt {
+			return res
+		}
 		if synced := r.inSync(ctx, planstore.Plan{}, m.receipt); synced.Err != nil {
 			return fail(synced.Err)
 		}
@@ -88,19 +113,22 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 		return res
 	}
 
-	if found.Refused = mayCorrect(w, needs); found.Refused != nil {
+	if found.Refused = mayCorrect(o.rules(w), needs); found.Refused != nil {
 		return res
 	}
 	if !r.correct(ctx, s, verdict, &res) {
 		return res
 	}
-	// Only a second look proves a correction.
+	// Only a second look proves a correction. The state has moved on with its record.
 	r.observe(w, PhaseVerify)
+	if applied, known, err = r.lastApplied(ctx, w.Name); err != nil {
+		return fail(fmt.Errorf("the drift was corrected, but whether it is gone is not known: %w", err))
+	}
 	_, left, err := look()
 	if err != nil {
 		return fail(fmt.Errorf("the drift was corrected, but whether it is gone is not known: %w", err))
 	}
-	r.settle(ctx, verdict, left, policy, &res)
+	r.settle(ctx, verdict, left, judge(left), &res)
 	res.Status = Unchanged
 	if found.Remaining > 0 {
 		res.Status = Drifted
@@ -162,12 +190,12 @@ func (r *Runner) correct(ctx context.Context, s *site, verdict drift.Verdict, re
 	// only the state moves on. Without one there is nothing to carry: a
 	// targeted plan vouches for nothing beyond its targets.
 	var record *planstore.Applied
-	if known {
-		record = &before
-	}
 	receipt, err := r.keep(ctx, s, m)
 	if err != nil {
 		return fail(Failed, err)
+	}
+	if known {
+		record = corrected(before, receipt)
 	}
 	did := r.applyFile(ctx, s, receipt, m.path, record)
 	// Applied or not, a correction is for this moment only.
@@ -176,11 +204,30 @@ func (r *Runner) correct(ctx context.Context, s *site, verdict drift.Verdict, re
 	}
 	res.Notes = append(res.Notes, did.Notes...)
 	res.Kept = did.Kept
+	if no := new(NotNowError); did.Status == Failed && errors.As(did.Err, &no) {
+		res.Drift.Refused = no
+		return false
+	}
 	if did.Status != Applied {
 		return fail(did.Status, did.Err)
 	}
 	return true
 }
+
+// corrected begins the record of a correction: that of the last apply, on whose state another plan was applied.
+func corrected(before planstore.Applied, receipt planstore.Plan) *planstore.Applied {
+	before.Correction, before.Error = receipt.ID, ""
+	return &before
+}
+
+// NotNowError is what Options.Before returns where a correction must not be made now though nothing has failed: somebody
+// has just paused corrections, or an apply is about to begin. The workspace then is as it was found.
+type NotNowError struct {
+	// Why is the reason in plain words.
+	Why string
+}
+
+func (e *NotNowError) Error() string { return e.Why }
 
 // beyondValues says what a correction might do beyond the values that the
 // verdict was held against, because Git has moved on since the last apply and
@@ -222,7 +269,7 @@ func (r *Runner) lastApplied(ctx context.Context, workspace string) (applied pla
 // settle compares what a second look still finds with what was corrected. A
 // finding that is back at once is noise of its provider, not drift, and is
 // remembered as such, so that it is never corrected again.
-func (r *Runner) settle(ctx context.Context, verdict drift.Verdict, left []drift.Finding, policy drift.Policy, res *Result) {
+func (r *Runner) settle(ctx context.Context, verdict drift.Verdict, left []drift.Finding, after drift.Verdict, res *Result) {
 	found := res.Drift
 	var perpetual []string
 	for _, j := range verdict.Findings {
@@ -235,7 +282,7 @@ func (r *Runner) settle(ctx context.Context, verdict drift.Verdict, left []drift
 		}
 		found.Corrected = append(found.Corrected, j.Finding)
 	}
-	after := drift.Decide(left, policy, r.opts.Now())
+	found.Left, found.Perpetual = after, perpetual
 	found.Remaining = remaining(after)
 	if len(perpetual) == 0 {
 		return
@@ -255,31 +302,6 @@ func (r *Runner) settle(ctx context.Context, verdict drift.Verdict, left []drift
 	}
 }
 
-// facts are what package drift needs to know of a plan.
-func facts(p planstore.Plan) drift.Facts {
-	if len(p.FloatingModules) > 0 {
-		// The files do not say what such a module holds: no digest vouches for it.
-		p.ConfigurationDigest = "floats " + p.CreatedAt.String()
-	}
-	return drift.Facts{
-		Commit:           p.Commit,
-		Dirty:            p.Dirty,
-		InputsDigest:     p.ConfigurationDigest,
-		Engine:           p.Engine,
-		TerraformVersion: p.TerraformVersion,
-		Providers:        p.Providers,
-		Serial:           p.Serial,
-		Lineage:          p.Lineage,
-	}
-}
-
-// baseline is what drift is measured against: the last apply.
-func baseline(a planstore.Applied) *drift.Facts {
-	f := facts(a.Plan)
-	f.Serial, f.Lineage, f.Partial = a.Serial, a.Lineage, a.Partial
-	return &f
-}
-
 // remaining counts the findings that a person still has to know of.
 func remaining(v drift.Verdict) int {
 	n := 0
@@ -289,46 +311,4 @@ func remaining(v drift.Verdict) int {
 		}
 	}
 	return n
-}
-
-// driftPolicy translates a workspace's settings, which package workspaces has
-// checked as text, into the words of package drift.
-func driftPolicy(w *workspaces.Workspace, o DriftOptions) (drift.Policy, map[string]drift.Class, error) {
-	fail := func(what string, err error) (drift.Policy, map[string]drift.Class, error) {
-		return drift.Policy{}, nil, fmt.Errorf("%s of %s (%s): %w", what, w.Name, w.Source, err)
-	}
-	p := drift.Policy{Correct: map[drift.Class]drift.Ladder{}, AtMost: drift.All, MaxChanges: w.Drift.MaxChanges}
-	for class, ladder := range w.Drift.Correct {
-		l, err := drift.ParseLadder(ladder)
-		if err != nil {
-			return fail("drift.correct."+class, err)
-		}
-		p.Correct[drift.Class(class)] = l
-	}
-	if o.AtMost != nil {
-		p.AtMost, p.Default = *o.AtMost, *o.AtMost
-	}
-	for _, text := range w.Drift.Windows {
-		window, err := schedule.ParseWindow(text)
-		if err != nil {
-			return fail("drift.windows", err)
-		}
-		p.Windows = append(p.Windows, window)
-	}
-	for _, rule := range w.Drift.Ignore {
-		ignore := drift.Ignore{Address: rule.Address, Attributes: rule.Attributes, Owner: rule.Owner, Reason: rule.Reason}
-		if rule.Until != "" {
-			until, err := time.Parse(time.DateOnly, rule.Until)
-			if err != nil {
-				return fail("drift.ignore.until", err)
-			}
-			ignore.Until = until
-		}
-		p.Ignore = append(p.Ignore, ignore)
-	}
-	classes := map[string]drift.Class{}
-	for pattern, class := range w.Drift.Classes {
-		classes[pattern] = drift.Class(class)
-	}
-	return p, classes, nil
 }

@@ -76,8 +76,11 @@ func (r *Runner) examine(ctx context.Context, w *workspaces.Workspace, dir *terr
 		return in, err
 	}
 	for _, a := range records {
-		if a.Plan.ID == planID {
+		switch planID {
+		case a.Plan.ID:
 			in.Record, in.Receipt = &a, a.Plan
+		case a.Correction:
+			in.Record = &a // its receipt is of the last apply
 		}
 	}
 	if in.Left == nil || !in.Left.Running {
@@ -102,7 +105,7 @@ func fate(in Interrupted, planID string) (Fate, string) {
 		return StillRunning, "Terraform went on by itself and is not done yet."
 	}
 	if in.Record != nil {
-		if in.Record.Partial {
+		if in.Record.Partial && (in.Record.Correction != planID || in.Record.Error != "") {
 			return InPart, "The record of the apply says that it stopped on the way."
 		}
 		return Completed, "The record of the apply says that it completed."
@@ -206,6 +209,10 @@ func (r *Runner) close(ctx context.Context, w *workspaces.Workspace, home string
 			res.Err = fmt.Errorf("%w\nA sealed copy of the state that could not be saved is in the plan store: plumbline plans show --state %s", res.Err, place)
 		}
 	}
+	if in.Receipt.Purpose == planstore.PurposeCorrection && in.Fate == NotBegun {
+		err := r.opts.Plans.Delete(ctx, in.Receipt.ID)
+		return res, err
+	}
 	if res.Status == Failed {
 		return res, nil
 	}
@@ -216,22 +223,43 @@ func (r *Runner) close(ctx context.Context, w *workspaces.Workspace, home string
 		case in.StateErr != nil && res.Status == Applied:
 			return res, fmt.Errorf("record the apply of %s: %w", w.Name, in.StateErr)
 		}
-		record := recordOf(in.Receipt)
+		record, known, err := r.recordAfter(ctx, w, in.Receipt)
+		if err != nil {
+			return res, err
+		}
 		record.AppliedAt = r.opts.Now().UTC()
 		record.Lineage, record.Serial = in.State.Lineage, in.State.Serial
 		if res.Err != nil {
 			record.Partial, record.Error = true, res.Err.Error()
 		}
-		if err := r.opts.Plans.PutApplied(ctx, *record); err != nil {
-			return res, err
+		if known {
+			if err := r.opts.Plans.PutApplied(ctx, *record); err != nil {
+				return res, err
+			}
 		}
 	}
-	if res.Status == Applied {
+	switch {
+	case in.Receipt.Purpose == planstore.PurposeCorrection:
+		// Applied or not, it is for its moment only, and replaces nothing.
+		if err := r.opts.Plans.Delete(ctx, in.Receipt.ID); err != nil && !errors.Is(err, planstore.ErrNotFound) {
+			return res, err
+		}
+	case res.Status == Applied:
 		if err := r.opts.Plans.DeleteThrough(ctx, in.Receipt); err != nil {
 			return res, err
 		}
 	}
 	return res, nil
+}
+
+// recordAfter begins the record of an apply that was interrupted. A correction has that of the last apply, and leaves none
+// where none is known.
+func (r *Runner) recordAfter(ctx context.Context, w *workspaces.Workspace, receipt planstore.Plan) (record *planstore.Applied, known bool, err error) {
+	if receipt.Purpose != planstore.PurposeCorrection {
+		return recordOf(receipt), true, nil
+	}
+	before, known, err := r.lastApplied(ctx, w.Name)
+	return corrected(before, receipt), known, err
 }
 
 // ErrInterrupted is the error of an apply whose Plumbline died before it ended.

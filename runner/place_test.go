@@ -15,6 +15,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/plumbline-dev/plumbline/drift"
 	"github.com/plumbline-dev/plumbline/internal/parts"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
@@ -42,6 +43,8 @@ type place struct {
 	// Kill names the moment at which a doomed process kills itself; Plan and
 	// Change are what it applies.
 	Kill, Plan, Change string
+	// Correct has it correct drift instead.
+	Correct bool
 }
 
 func newPlace(t *testing.T, files map[string]string) *place {
@@ -241,6 +244,11 @@ func doomed(job string) error {
 	})
 	if err != nil {
 		return err
+	}
+	if p.Correct {
+		ladder := drift.All
+		res := r.Drift(ctx, set.Workspaces, runner.DriftOptions{Correct: true, AtMost: &ladder})[0]
+		return fmt.Errorf("a correction that was to be killed ended: %s, %w", res.Status, res.Err)
 	}
 	if res := r.ApplyChosen(ctx, set.Workspaces[0], runner.Choice{PlanID: p.Plan}); res.Status != runner.Applied {
 		return errors.Join(fmt.Errorf("%s", res.Status), res.Err)

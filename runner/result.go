@@ -112,6 +112,11 @@ type Hold struct {
 // DriftResult is what one sweep of one workspace found and did.
 type DriftResult struct {
 	Verdict drift.Verdict
+	// Left is what stands after a correction; the same as Verdict where nothing was corrected.
+	Left drift.Verdict
+	// Perpetual are the keys of findings that were there again right after they had been corrected: noise, and known as
+	// such from now on.
+	Perpetual []string
 	// Corrected are the findings that were corrected and found clean after.
 	Corrected []drift.Finding
 	// Refused is why nothing was corrected although something was allowed;

@@ -1,0 +1,111 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/plumbline-dev/plumbline/drift"
+	"github.com/plumbline-dev/plumbline/internal/terraform"
+	"github.com/plumbline-dev/plumbline/planstore"
+	"github.com/plumbline-dev/plumbline/workspaces"
+)
+
+// Look plans a workspace and lists what differs, measured against its last apply. Nothing is judged, recorded or
+// corrected. It serves to see what newer files than those that were applied would do: see drift.Ahead.
+func (r *Runner) Look(ctx context.Context, w *workspaces.Workspace, o DriftOptions) ([]drift.Finding, error) {
+	_, classes, err := driftPolicy(w, o)
+	if err != nil {
+		return nil, err
+	}
+	s, err := r.prepare(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	applied, known, err := r.lastApplied(ctx, w.Name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := r.planAt(ctx, s, planOptions{Purpose: planstore.PurposePlan, Read: true})
+	if err != nil {
+		return nil, err
+	}
+	return drift.Find(against(m, applied, known, classes)), nil
+}
+
+// against is what drift is found in: a plan, and the record of the last apply if there is one.
+func against(m *made, applied planstore.Applied, known bool, classes map[string]drift.Class) drift.Input {
+	in := drift.Input{Plan: m.plan, Current: facts(m.receipt), Classes: classes}
+	if known {
+		in.Baseline, in.Perpetual = baseline(applied), applied.Perpetual
+	}
+	return in
+}
+
+// AsApplied reports whether the files of this checkout, and what else a workspace is planned from, are those of its last
+// apply: then no other checkout has to be planned to tell what is drift. There need not be any files on disk yet.
+func (r *Runner) AsApplied(ctx context.Context, w *workspaces.Workspace) (same, known bool, err error) {
+	applied, known, err := r.lastApplied(ctx, w.Name)
+	if err != nil || !known {
+		return false, known, err
+	}
+	now, err := r.digest(ctx, w, terraform.Binary{})
+	if err != nil {
+		return false, true, err
+	}
+	return now.configuration == applied.Plan.ConfigurationDigest, true, nil
+}
+
+// facts are what package drift needs to know of a plan.
+func facts(p planstore.Plan) drift.Facts {
+	if len(p.FloatingModules) > 0 {
+		// The files do not say what such a module holds: no digest vouches for it.
+		p.ConfigurationDigest = "floats " + p.CreatedAt.String()
+	}
+	return drift.Facts{
+		Commit:           p.Commit,
+		Dirty:            p.Dirty,
+		InputsDigest:     p.ConfigurationDigest,
+		Engine:           p.Engine,
+		TerraformVersion: p.TerraformVersion,
+		Providers:        p.Providers,
+		Serial:           p.Serial,
+		Lineage:          p.Lineage,
+	}
+}
+
+// baseline is what drift is measured against: the last apply.
+func baseline(a planstore.Applied) *drift.Facts {
+	f := facts(a.Plan)
+	f.Serial, f.Lineage, f.Partial = a.Serial, a.Lineage, a.Partial
+	return &f
+}
+
+// learn remembers as noise what differs right after a clean apply though nothing was done since: a plan of the same files,
+// versions and state as the apply's. What is gone is not noise, and what the plan would not touch is none yet.
+func (r *Runner) learn(ctx context.Context, applied planstore.Applied, m *made, findings []drift.Finding) ([]string, error) {
+	now, then := facts(m.receipt), *baseline(applied)
+	if then.Partial || now.InputsDigest != then.InputsDigest || now.Serial != then.Serial || now.Lineage != then.Lineage {
+		return applied.Perpetual, nil
+	}
+	perpetual := slices.Clone(applied.Perpetual)
+	for _, f := range findings {
+		if f.Cause == drift.CauseOutside && f.Outside != "deleted" && (f.Action() == "update" || f.Action() == "replace") && !slices.Contains(perpetual, f.Key) {
+			perpetual = append(perpetual, f.Key)
+		}
+	}
+	if len(perpetual) == len(applied.Perpetual) {
+		return perpetual, nil
+	}
+	// As it is now: a correction or an apply may have been recorded since.
+	last, known, err := r.lastApplied(ctx, applied.Plan.Workspace)
+	if err != nil || !known || last.AppliedAt != applied.AppliedAt {
+		return applied.Perpetual, err
+	}
+	last.Perpetual = perpetual
+	if err := r.opts.Plans.PutApplied(context.WithoutCancel(ctx), last); err != nil {
+		return nil, fmt.Errorf("remember what of the plan is noise: %w", err)
+	}
+	return perpetual, nil
+}
