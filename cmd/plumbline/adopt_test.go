@@ -67,6 +67,7 @@ resource "toy_bucket" "this" {
   name       = var.name
   versioning = true
   tags       = var.tags
+  policy     = jsonencode({ read = ["auditors"] })
 }
 `,
 }
@@ -98,7 +99,10 @@ func TestAdoptOnACloud(t *testing.T) {
 	label := func(o *toycloud.Node) { o.Labels = map[string]string{"role": "api", "team": "a", "app.io/x": "${y}"} }
 	for _, err := range []error{
 		cloud.EditCluster("main", func(o *toycloud.Cluster) { o.Version = "1.34" }),
-		cloud.EditBucket("logs", func(o *toycloud.Bucket) { o.Versioning, o.Tags = false, map[string]string{"env": "dev", "new": "1"} }),
+		cloud.EditBucket("logs", func(o *toycloud.Bucket) {
+			o.Versioning, o.Tags = false, map[string]string{"env": "dev", "new": "1"}
+			o.Policy = `{"read":["auditors","ops"]}`
+		}),
 		cloud.EditNode("web-1", label),
 		cloud.EditNode("web-2", label),
 		cloud.EditNode("lone", func(o *toycloud.Node) { o.Labels = map[string]string{"by": "hand"} }),
@@ -118,7 +122,7 @@ func TestAdoptOnACloud(t *testing.T) {
 	for file, want := range map[string]string{
 		"site/prod.tfvars":       "release = \"1.34\" # reviewed in June\n",
 		"site/variables.tf":      adoptFiles["site/variables.tf"],
-		"modules/bucket/main.tf": strings.Replace(adoptFiles["modules/bucket/main.tf"], "= true", "= false", 1),
+		"modules/bucket/main.tf": strings.NewReplacer("= true", "= false", `["auditors"]`, `["auditors", "ops"]`).Replace(adoptFiles["modules/bucket/main.tf"]),
 	} {
 		if got := c.read(file); got != want {
 			t.Errorf("%s:\n%s\nwant:\n%s", file, got, want)

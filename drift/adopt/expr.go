@@ -1,6 +1,7 @@
 package adopt
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -150,6 +151,11 @@ func (t *tree) expression(s spot, was, now any) ([]edit, error) {
 		if slices.Contains([]string{"toset", "tolist", "tomap"}, e.Name) && len(e.Args) == 1 && !e.ExpandFinal {
 			return t.expression(s.at(e.Args[0]), was, now)
 		}
+		before, isJSON := fromJSON(was)
+		after, also := fromJSON(now)
+		if e.Name == "jsonencode" && len(e.Args) == 1 && !e.ExpandFinal && isJSON && also {
+			return t.expression(s.at(e.Args[0]), before, after)
+		}
 	}
 	if written, plain = literal(s.expr); !plain {
 		return nil, notLiteral(s.expr)
@@ -168,6 +174,18 @@ func (t *tree) expression(s spot, was, now any) ([]edit, error) {
 		return []edit{s.file.replace(r, new)}, nil
 	}
 	return []edit{s.file.replace(r, s.file.written(now, s.file.indent(r.Start.Byte)))}, nil
+}
+
+// fromJSON reads a text that is JSON, as policies are.
+func fromJSON(value any) (decoded any, ok bool) {
+	text, isText := value.(string)
+	if !isText {
+		return nil, false
+	}
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	err := decoder.Decode(&decoded)
+	return decoded, err == nil && !decoder.More()
 }
 
 var heredocStart = regexp.MustCompile(`^<<(-?)([^\s]+)\r?\n`)
