@@ -55,6 +55,7 @@ var fences = map[string][]string{
 	"github.com/jackc/pgx":                            {"internal/database"},
 	"modernc.org/sqlite":                              {"internal/database"},
 	"github.com/urfave/cli":                           {"cmd"},
+	"github.com/nicholas-fedor/shoutrrr":              {"internal/notify"},
 	"github.com/prometheus":                           {"internal/telemetry"},
 	"go.opentelemetry.io":                             {"internal/telemetry"},
 }
