@@ -36,6 +36,11 @@ func lifeSuite(t *testing.T, fresh func(t *testing.T) database.Options) {
 		"CancelOfAnotherProcessIsNoticed":       cancelOfAnotherProcessIsNoticed,
 		"OldRowsAreTrimmed":                     oldRowsAreTrimmed,
 		"DirectoryIsNotSharedByAppliesAndPlans": directoryIsNotSharedByAppliesAndPlans,
+		"WorkspacesAreLookedAtWhenTheyAreDue":   workspacesAreLookedAtWhenTheyAreDue,
+		"LooksGiveWay":                          looksGiveWay,
+		"WorkspaceGoesWhileItIsLookedAt":        workspaceGoesWhileItIsLookedAt,
+		"AccountsAreHeldBack":                   accountsAreHeldBack,
+		"LooksThatWereLostComeAround":           looksThatWereLostComeAround,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
