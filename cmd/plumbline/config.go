@@ -13,6 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/plumbline-dev/plumbline/runner/engine"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
@@ -31,6 +32,7 @@ type serverConfig struct {
 	logLevel    string
 	logFormat   string
 	traces      string // endpoint, "" for what OpenTelemetry's own variables say
+	drift       engine.DriftOptions
 	forges      []forgeConfig
 
 	// hidden are the environment variables that the file takes secrets from.
@@ -52,7 +54,7 @@ const (
 // Keys of server.yaml.
 var (
 	topKeys = []string{"listen", "public_url", "data_dir", "database", "plan_store", "plan_key_file", "parallel",
-		"status_limit", "grace", "log", "traces", "forges"}
+		"status_limit", "grace", "log", "traces", "drift", "forges"}
 	forgeKeys = []string{"type", "name", "url", "app", "token", "webhook_secret", "repos", "git_url", "poll", "trust_forks", "statuses"}
 )
 
@@ -150,6 +152,7 @@ func parseServerConfig(source configSource, data []byte, mode os.FileMode) (*ser
 	c.logLevel = r.choice(get("log.level", logs["level"], false), "level of the log", "info", "debug", "info", "warn", "error")
 	c.logFormat = r.choice(get("log.format", logs["format"], false), "format of the log", "text", "text", "json")
 	c.traces = r.endpoint(get("traces.endpoint", traces["endpoint"], false))
+	c.drift = r.drift(values["drift"])
 	c.hidden = append(c.hidden, database.variables...)
 	if c.database != "" {
 		r.several(planStore, planKey, database, source.getenv)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/plumbline-dev/plumbline/internal/schedule"
+	"github.com/plumbline-dev/plumbline/runner/engine"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
@@ -130,9 +133,16 @@ var compareConfigs = cmp.Options{cmp.AllowUnexported(serverConfig{}, forgeConfig
 	return p.Last().String() == ".place" || p.Last().String() == ".privateKey"
 }, cmp.Ignore())}
 
+// What the configurations say about drift: nothing, and something for each key.
+var (
+	defaultDrift = engine.DriftOptions{Every: "1h", Share: .5, Rates: schedule.Governor{Account: 60, Total: 300}, Correct: true, FightWithin: 24 * time.Hour, FightAfter: 3}
+	otherDrift   = engine.DriftOptions{Every: "0 6 * * Mon-Fri Europe/Berlin", Share: .25, Rates: schedule.Governor{Account: 30}, FightWithin: 7 * 24 * time.Hour, FightAfter: 5}
+)
+
 func TestServerConfigOfTheGuide(t *testing.T) {
 	got, dir := readCase(t, "good-issue", nil)
 	want := &serverConfig{
+		drift:  defaultDrift,
 		listen: "127.0.0.1:4141", publicURL: "https://plumbline.example.com", dataDir: filepath.Join(dir, "data"),
 		planStore: filepath.Join(dir, "data", "plans"), planKeyFile: filepath.Join(dir, "data", "plan.key"),
 		statusLimit: 20, grace: 10 * time.Minute, logLevel: "info", logFormat: "text",
@@ -160,6 +170,7 @@ func TestServerConfigReadsEveryKey(t *testing.T) {
 		database:  "postgres://plumbline:" + canary + "@db/plumbline",
 		planStore: "s3://plans/live", planKeyFile: filepath.Join(dir, "plan.key"), parallel: 4, statusLimit: 5, grace: 90 * time.Second,
 		logLevel: "debug", logFormat: "json", traces: "http://collector:4318",
+		drift: otherDrift,
 		forges: []forgeConfig{
 			{kind: "github", name: "hub-1", url: "https://github.example.com/api/v3", token: canary, webhookSecret: "a ${ in clear",
 				repos: []string{"acme/live", "acme/terraform-*"}, gitURL: "https://git.example.com/{owner}/{repo}.git", trustForks: []string{"ada", "renovate[bot]"}},
@@ -189,7 +200,7 @@ func TestServerConfigFlagsAndVariablesWin(t *testing.T) {
 	}
 	got, _ := readCase(t, "good-every-key", over)
 	got.forges = nil
-	want := &serverConfig{listen: "127.0.0.1:9", dataDir: "/elsewhere", planStore: "/plans", planKeyFile: "/k", parallel: 9, statusLimit: 9,
+	want := &serverConfig{drift: otherDrift, listen: "127.0.0.1:9", dataDir: "/elsewhere", planStore: "/plans", planKeyFile: "/k", parallel: 9, statusLimit: 9,
 		grace: 9 * time.Second, logLevel: "error", logFormat: "text", hidden: []string{"GITEA_TOKEN", "GITEA_TOKEN", "GITEA_WEBHOOK_SECRET"}}
 	if diff := cmp.Diff(want, got, compareConfigs); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
@@ -270,7 +281,7 @@ func TestGuideOfTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	guide := string(data)
-	for _, key := range append(append([]string{"id", "private_key_file", "level", "format", "endpoint"}, topKeys...), forgeKeys...) {
+	for _, key := range slices.Concat([]string{"id", "private_key_file", "level", "format", "endpoint"}, topKeys, forgeKeys, driftKeys, fightKeys) {
 		if !strings.Contains(guide, "`"+key+"`") {
 			t.Errorf("docs/serve.md does not name `%s`", key)
 		}
