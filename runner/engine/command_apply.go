@@ -213,6 +213,9 @@ func (h *errand) applyMerged(ctx context.Context, row ChangeRow, cmd prcomment.C
 	if err != nil {
 		return err
 	}
+	if chosen, err = h.asBefore(ctx, row, chosen); err != nil {
+		return err
+	}
 	approvers, err := h.approvalsFor(ctx, row.Change, chosen)
 	if err != nil {
 		return err
@@ -231,6 +234,51 @@ func (h *errand) applyMerged(ctx context.Context, row ChangeRow, cmd prcomment.C
 		all = append(all, judged{w, j})
 	}
 	return h.applyChosen(ctx, row, cmd, Operation{Branch: row.Base.Branch, BaseCommit: row.Base.Commit, Commit: tip}, set, all)
+}
+
+// asBefore puts workspaces as they are after the merge of a change under what that change itself took back of the
+// approvals that they need. What another change has said since counts.
+func (h *errand) asBefore(ctx context.Context, row ChangeRow, all []*workspaces.Workspace) ([]*workspaces.Workspace, error) {
+	var merges []Operation
+	err := h.DB.Read(ctx, func(tx *sql.Tx) (err error) {
+		merges, err = h.store.operations(ctx, tx, h.repo.ID, row.Number, KindApply)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	merges = slices.DeleteFunc(merges, func(op Operation) bool { return op.Cause != CauseMerged })
+	if len(merges) == 0 {
+		return all, nil
+	}
+	mirror, err := h.clone(ctx, h.repo)
+	if err != nil {
+		return nil, err
+	}
+	merge := merges[len(merges)-1]
+	said, err := mirror.set(ctx, merge.Commit)
+	if err != nil && len(workspaces.Problems(err)) == 0 {
+		return nil, err
+	}
+	kept, _, broken := mirror.guarded(ctx, merge.BaseCommit, merge.Commit)
+	if broken != nil && len(workspaces.Problems(broken)) == 0 {
+		return nil, broken
+	}
+	if err != nil || broken != nil { // nothing was applied at the merge, nor can be told what guarded it
+		return all, nil
+	}
+	stricter := make([]*workspaces.Workspace, 0, len(all))
+	for _, w := range all {
+		then, known := said.Get(w.Name)
+		before, _ := kept.Get(w.Name)
+		if known && before != nil && then.Approvals == w.Approvals && before.Approvals > w.Approvals {
+			guarded := *w
+			guarded.Approvals = before.Approvals
+			w = &guarded
+		}
+		stricter = append(stricter, w)
+	}
+	return stricter, nil
 }
 
 // judgeAgain decides whether a workspace of a merged change may be applied by command, and which plan somebody who
