@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/internal/audit"
@@ -76,8 +75,12 @@ func (h *errand) applyOpen(ctx context.Context, row ChangeRow, cmd prcomment.Com
 				return err
 			}
 		}
-		j := judgeOpen(w, row.Head.Commit, r, done, approvers)
-		all = append(all, judged{w, h.unread(w, j, r)})
+		all = append(all, judged{w, judgeOpen(w, row.Head.Commit, r, done, approvers)})
+	}
+	if slices.ContainsFunc(all, func(j judged) bool { return j.Leave == "" }) {
+		if err := h.unread(ctx, row, current.ID); err != nil {
+			return err
+		}
 	}
 	return h.applyChosen(ctx, row, cmd, Operation{
 		Branch: row.Base.Branch, BaseCommit: g.Base, Commit: g.Commit, Notes: g.Notes,
@@ -119,36 +122,18 @@ func judgeOpen(w *workspaces.Workspace, head string, plan Run, applied bool, app
 	return judgement{Reviewed: plan.Plan, Fingerprint: plan.Fingerprint, Reason: "plumbline.yaml says apply: on-comment; the plan that was reviewed is applied if the gate lets it"}
 }
 
-// unread turns an apply into a refusal if the plan was made after the comment: who wrote it has read another one. Commands
-// may be late, when a webhook was lost or the server was down, and somebody may have pushed meanwhile.
-func (h *errand) unread(w *workspaces.Workspace, j judgement, plan Run) judgement {
-	asked := h.asked()
-	if !j.allowed() || !plan.EndedAt.After(asked) {
-		return j
-	}
-	const layout = "15:04:05 MST"
-	text := fmt.Sprintf("was planned at %s, after this comment was written (%s): read the plan, and then apply it.",
-		plan.EndedAt.UTC().Format(layout), asked.UTC().Format(layout))
-	return judgement{Leave: codeName(w.Name) + " " + text, Reason: text}
-}
-
-// promptly is how soon after a comment its webhook is believed to tell of it at once. What takes longer was delivered again.
-const promptly = 2 * time.Minute
-
-// asked is when the comment of a command was written, by our clock as far as that can be told: where its webhook came
-// promptly, when that was; else what the forge says, whose times are in whole seconds.
-func (h *errand) asked() time.Time {
-	at, received := h.event.Event.Comment.UpdatedAt.Add(time.Second), h.event.ReceivedAt
-	if late := received.Sub(at); h.event.Source == FromWebhook && late < promptly && late > -promptly {
-		return received
-	}
-	return at
-}
-
 // standing is how far a workspace of a change has come.
 type standing struct {
 	apply Run // its newest run in an apply operation; zero if there is none
 	fresh Run // its newest plan that ended after that
+}
+
+// shown is the operation that shows the plan which a command accepts.
+func (s standing) shown() string {
+	if s.fresh.Status == Planned && s.fresh.Fingerprint != "" {
+		return s.fresh.Operation
+	}
+	return s.apply.Operation
 }
 
 // standings reads how far the workspaces have come that the applies of a change were about.
@@ -222,14 +207,11 @@ func (h *errand) applyMerged(ctx context.Context, row ChangeRow, cmd prcomment.C
 	}
 	all := make([]judged, 0, len(chosen))
 	for _, w := range chosen {
-		s := states[w.Name]
-		j := judgeAgain(w, row.Head.Commit, s, approvers)
+		j := judgeAgain(w, row.Head.Commit, states[w.Name], approvers)
 		if j.Accept != "" {
-			seen := s.apply
-			if s.fresh.Plan == j.Reviewed {
-				seen = s.fresh
+			if err := h.unread(ctx, row, states[w.Name].shown()); err != nil {
+				return err
 			}
-			j = h.unread(w, j, seen)
 		}
 		all = append(all, judged{w, j})
 	}

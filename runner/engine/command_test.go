@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/forge/forgetest"
@@ -182,6 +184,16 @@ func TestHeldIsAcceptedByCommand(t *testing.T) {
 	tip := d.hub.Commit(t, d.repo, "main", "", map[string]string{"notes.txt": "x"})
 	d.settled()
 	d.reacted(d.say("mallory", number, "plumbline apply"), forge.Refused)
+	// A plan that was posted after the command was written, or never, is not what its author means.
+	h := &errand{Engine: d.engines[0]}
+	h.event.Event.Comment = &forge.Comment{CreatedAt: time.Now(), UpdatedAt: time.Now()}
+	for _, at := range []time.Time{{}, time.Now().Add(2 * time.Second)} {
+		d.posted(number, at)
+		var refused *refusal
+		if err := h.unread(d.Context(), d.row(number), held.Operation); !errors.As(err, &refused) {
+			t.Errorf("a plan posted at %v is accepted now: %v", at, err)
+		}
+	}
 	d.reacted(d.say("bob", number, "plumbline apply"), forge.Seen)
 	op, runs := d.last(number, KindApply)
 	d.want("runs", statuses(runs), "app:waiting database:queued network:queued")

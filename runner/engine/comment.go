@@ -161,7 +161,7 @@ func (t *thread) create(ctx context.Context, at place, old CommentRow, body stri
 
 // keep writes the row of a page.
 func (t *thread) keep(ctx context.Context, at place, c forge.Comment, body string) error {
-	row := CommentRow{Repository: t.id, Change: t.change, Key: at.key, Page: at.page, ID: c.ID, URL: c.URL, Digest: digest(body)}
+	row := CommentRow{Repository: t.id, Change: t.change, Key: at.key, Page: at.page, ID: c.ID, URL: c.URL, Digest: digest(body), WrittenAt: c.UpdatedAt}
 	return t.save(ctx, at, row)
 }
 

@@ -317,10 +317,28 @@ func (d *docket) merge(number int, method forge.MergeMethod) string {
 // say comments and returns the comment's id.
 func (d *docket) say(login string, number int, body string) string {
 	d.Helper()
+	d.posted(number, time.Now().Add(-time.Hour))
 	id := d.hub.Comment(d.T, d.repo, login, number, body)
 	d.deliver()
 	d.drain()
 	return id
+}
+
+// posted has the plans and applies of a change that have ended be told in comments that were written then, as reports do.
+func (d *docket) posted(number int, at time.Time) {
+	d.Helper()
+	e := d.engines[0]
+	if err := e.DB.Tx(d.Context(), func(tx *sql.Tx) error {
+		operations, err := e.store.operations(d.Context(), tx, d.id, number, "")
+		for _, o := range operations {
+			if err == nil && o.Status != OperationRunning {
+				err = e.store.putComment(d.Context(), tx, CommentRow{Repository: d.id, Change: number, Key: operationKey(string(o.Kind), o.ID), Page: 1, ID: o.ID, WrittenAt: at})
+			}
+		}
+		return err
+	}); err != nil {
+		d.Fatal(err)
+	}
 }
 
 // replies are our comments on a change.

@@ -209,4 +209,5 @@ type CommentRow struct {
 	URL        string // page for people
 	Digest     string
 	Minimised  bool
+	WrittenAt  time.Time // by the forge's clock: when it was last made to say something else
 }

@@ -184,6 +184,7 @@ CREATE TABLE comment (
   url TEXT NOT NULL,             -- page for people
   digest TEXT NOT NULL,          -- of what it says
   minimised SMALLINT NOT NULL,
+  written_at BIGINT NOT NULL,     -- by the forge's clock: when it was last made to say something else
   PRIMARY KEY (repository, change_number, key, page)
 );
 
