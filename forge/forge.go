@@ -121,7 +121,7 @@ const (
 	ChangeMerged Kind = "change-merged"
 	// ChangeReviewed is a review given, changed or dismissed: approvals are worth a new look.
 	ChangeReviewed Kind = "change-reviewed"
-	// Commented is a comment on a change, new or edited.
+	// Commented is a comment on a change or an issue, new or edited.
 	Commented Kind = "comment"
 	// Pushed is a branch that moved, came into being or was deleted.
 	Pushed Kind = "push"
@@ -137,7 +137,7 @@ type Event struct {
 	Key    string
 	Kind   Kind
 	Repo   Repo
-	Change int       // number of the change; 0 for Pushed and Ping
+	Change int       // number of the change, or of the issue that was commented on; 0 for Pushed and Ping
 	Ref    string    // Pushed: short name of the branch. ChangeOpened, -Pushed, -Closed, -Merged: the base branch
 	Before string    // Pushed: the commit before, "" if the branch is new. ChangePushed: the head before, if known
 	After  string    // Pushed: the commit now, "" if the branch is gone. ChangeMerged: the merge commit. Other changes: the head
@@ -207,10 +207,11 @@ func PushEvent(repo Repo, branch, before, after, sender string, at time.Time) Ev
 	}
 }
 
-// Comment is what somebody said on a change.
+// Comment is what somebody said on a change or on an issue.
 type Comment struct {
 	ID     string
-	Change int
+	Change int    // number of the change, or of the issue
+	Issue  bool   // it is on an issue that is no change
 	Author string // login
 	Body   string // Markdown as written, at most MaxComment bytes when it is ours
 	// Ours is true if the comment was written with the credentials of the client that returned it. A comment that merely

@@ -101,10 +101,11 @@ func ParseCommand(body string) (Command, bool, error) {
 	return c, true, nil
 }
 
-// CommandLine returns the one line of a comment that ParseCommand reads, for whoever keeps a command and nothing else of
-// the comment. It answers false for a comment that is no command.
+// CommandLine returns the one line of a comment that ParseCommand and ParseIssueCommand read, for whoever keeps a command
+// and nothing else of the comment. It answers false for a comment that is no command anywhere.
 func CommandLine(body string) (string, bool) {
-	if _, ok, _ := ParseCommand(body); !ok { // a command with a mistake is one as well
+	_, change, _ := ParseCommand(body) // a command with a mistake is one as well
+	if _, issue, _ := ParseIssueCommand(body); !change && !issue {
 		return "", false
 	}
 	return commandLine(body)

@@ -462,7 +462,7 @@ func (s suite) comments(t *testing.T) {
 	repo, number := s.opened(t)
 	issue, err := s.OpenIssue(t.Context(), repo, forge.Issue{Title: "Drift"})
 	must(t, err)
-	s.host.Comment(t, repo, "alice", issue.Number, "on an issue")
+	onIssue := s.host.Comment(t, repo, "alice", issue.Number, "on an issue")
 	var ids []string
 	for _, body := range []string{"one", "two", "three", "four", "five"} {
 		ids = append(ids, s.host.Comment(t, repo, "alice", number, body))
@@ -471,15 +471,32 @@ func (s suite) comments(t *testing.T) {
 	must(t, err)
 	var got []string
 	for _, c := range all {
-		if c.Change != number {
-			t.Errorf("comment %q is said to be on %d, want %d", c.Body, c.Change, number)
+		want := number
+		if c.ID == onIssue {
+			want = issue.Number
+		}
+		if c.Change != want || c.Issue != (c.ID == onIssue) {
+			t.Errorf("comment %q is said to be on %d (issue: %v), want %d", c.Body, c.Change, c.Issue, want)
 		}
 		got = append(got, c.ID)
 	}
 	slices.Sort(got)
-	want := slices.Sorted(slices.Values(ids))
+	want := slices.Sorted(slices.Values(append(slices.Clone(ids), onIssue)))
 	if !slices.Equal(got, want) {
-		t.Errorf("CommentsSince = %v, want those on the change, %v", got, want)
+		t.Errorf("CommentsSince = %v, want those on the change and the issue, %v", got, want)
+	}
+	told := s.find(t, repo, forge.Commented, func(e forge.Event) bool { return e.Comment.ID == onIssue })
+	if told.Change != issue.Number || !told.Comment.Issue {
+		t.Errorf("the webhook of the comment on issue %d = %+v", issue.Number, told)
+	}
+	told = s.find(t, repo, forge.Commented, func(e forge.Event) bool { return e.Comment.ID == ids[0] })
+	if told.Change != number || told.Comment.Issue {
+		t.Errorf("the webhook of the comment on change %d = %+v", number, told)
+	}
+	alone, err := s.Comments(t.Context(), repo, issue.Number)
+	must(t, err)
+	if len(alone) != 1 || alone[0].ID != onIssue || !alone[0].Issue {
+		t.Errorf("Comments of the issue = %+v, want one", alone)
 	}
 	later, err := s.CommentsSince(t.Context(), repo, forge.CommentsOptions{Since: all[len(all)-1].UpdatedAt.Add(time.Hour)})
 	must(t, err)

@@ -15,7 +15,7 @@ import (
 	"github.com/plumbline-dev/plumbline/forge"
 )
 
-// Comments lists the comments on a change, the oldest first.
+// Comments lists the comments on a change or an issue, the oldest first.
 func (c *Client) Comments(ctx context.Context, repo forge.Repo, number int) ([]forge.Comment, error) {
 	doing := fmt.Sprintf("list comments of %s#%d", repo, number)
 	return c.listComments(ctx, doing, func(api *gitea.Client, opts gitea.ListIssueCommentOptions) ([]*gitea.Comment, *gitea.Response, error) {
@@ -23,7 +23,7 @@ func (c *Client) Comments(ctx context.Context, repo forge.Repo, number int) ([]f
 	})
 }
 
-// CommentsSince lists the comments on all changes of a repository, the longest unedited first.
+// CommentsSince lists the comments on all changes and issues of a repository, the longest unedited first.
 func (c *Client) CommentsSince(ctx context.Context, repo forge.Repo, opts forge.CommentsOptions) ([]forge.Comment, error) {
 	doing := fmt.Sprintf("list comments of %s", repo)
 	comments, err := c.listComments(ctx, doing, func(api *gitea.Client, page gitea.ListIssueCommentOptions) ([]*gitea.Comment, *gitea.Response, error) {
@@ -53,9 +53,7 @@ func (c *Client) listComments(ctx context.Context, doing string,
 	}
 	var comments []forge.Comment
 	for _, found := range list {
-		if comment := toComment(found, self); comment.Change != 0 { // 0 on an issue
-			comments = append(comments, comment)
-		}
+		comments = append(comments, toComment(found, self))
 	}
 	return comments, nil
 }
@@ -133,11 +131,12 @@ func parseCommentID(id string) (int64, error) {
 func commentID(c *gitea.Comment) int64 { return c.ID }
 
 func toComment(c *gitea.Comment, self string) forge.Comment {
-	// Gitea leaves this address empty on issues. No address: no number, which is 0.
-	change, _ := strconv.Atoi(path.Base(c.PRURL))
+	// Of the two addresses Gitea leaves one empty.
+	change, _ := strconv.Atoi(path.Base(c.PRURL + c.IssueURL))
 	return forge.Comment{
 		ID:     strconv.FormatInt(c.ID, 10),
 		Change: change,
+		Issue:  c.PRURL == "",
 		Author: login(c.Poster),
 		Body:   c.Body,
 		// A comment that was brought over from another forge bears the login of whoever did that.

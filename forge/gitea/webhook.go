@@ -123,11 +123,11 @@ func changeEvents(p payload) []forge.Event {
 }
 
 func commentEvents(p payload) []forge.Event {
-	if (p.Action != "created" && p.Action != "edited") || !p.IsPull || p.Issue == nil || p.Comment == nil {
+	if (p.Action != "created" && p.Action != "edited") || p.Issue == nil || p.Comment == nil {
 		return nil
 	}
 	c := toComment(p.Comment, "")
-	c.Change = int(p.Issue.Index)
+	c.Change, c.Issue = int(p.Issue.Index), !p.IsPull
 	return []forge.Event{forge.CommentEvent(toRepo(p.Repository), c.Change, c, login(p.Sender))}
 }
 

@@ -66,7 +66,7 @@ func TestDecodeRecordedWebhooks(t *testing.T) {
 		"merged":          {{Kind: forge.ChangeMerged, Change: 1, Ref: "main", Sender: "robot"}},
 		"commented":       {{Kind: forge.Commented, Change: 1, Sender: "alice", Comment: "plumbline plan"}},
 		"comment-edited":  {{Kind: forge.Commented, Change: 1, Sender: "alice", Comment: "plumbline apply"}},
-		"issue-commented": {},
+		"issue-commented": {{Kind: forge.Commented, Change: 2, Sender: "alice", Comment: "on an issue"}},
 		"approved":        {{Kind: forge.ChangeReviewed, Change: 1, Sender: "alice"}},
 		"rejected":        {{Kind: forge.ChangeReviewed, Change: 1, Sender: "alice"}},
 		"pushed":          {{Kind: forge.Pushed, Ref: "topic", Sender: "operator"}},

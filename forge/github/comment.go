@@ -15,12 +15,12 @@ import (
 	"github.com/plumbline-dev/plumbline/forge"
 )
 
-// Comments lists the comments on a change, the oldest first.
+// Comments lists the comments on a change or an issue, the oldest first.
 func (c *Client) Comments(ctx context.Context, repo forge.Repo, number int) ([]forge.Comment, error) {
 	return c.listComments(ctx, repo, number, github.IssueListCommentsOptions{})
 }
 
-// CommentsSince lists the comments on all changes of a repository, the longest unedited first.
+// CommentsSince lists the comments on all changes and issues of a repository, the longest unedited first.
 func (c *Client) CommentsSince(ctx context.Context, repo forge.Repo, opts forge.CommentsOptions) ([]forge.Comment, error) {
 	// Newest first while reading, for the reason given in Changes.
 	query := github.IssueListCommentsOptions{Sort: github.String("updated"), Direction: github.String("desc")}
@@ -58,8 +58,7 @@ func (c *Client) listComments(ctx context.Context, repo forge.Repo, number int, 
 	seen := map[int64]bool{}
 	var comments []forge.Comment
 	for _, found := range list {
-		// The whole repository's list has the comments on issues too; only the address of the page tells them apart.
-		if seen[found.GetID()] || (number == 0 && !strings.Contains(found.GetHTMLURL(), "/pull/")) {
+		if seen[found.GetID()] {
 			continue
 		}
 		seen[found.GetID()] = true
@@ -167,8 +166,10 @@ func (c *Client) comment(ctx context.Context, repo forge.Repo, id string) (int64
 func toComment(c *github.IssueComment, self string) forge.Comment {
 	change, _ := strconv.Atoi(c.GetIssueURL()[strings.LastIndexByte(c.GetIssueURL(), '/')+1:])
 	return forge.Comment{
-		ID:        strconv.FormatInt(c.GetID(), 10),
-		Change:    change,
+		ID:     strconv.FormatInt(c.GetID(), 10),
+		Change: change,
+		// Only the address of the page tells issues from changes.
+		Issue:     !strings.Contains(c.GetHTMLURL(), "/pull/"),
 		Author:    c.GetUser().GetLogin(),
 		Body:      c.GetBody(),
 		Ours:      self != "" && c.GetUser().GetLogin() == self,

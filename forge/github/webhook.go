@@ -94,11 +94,11 @@ func changeEvents(e *github.PullRequestEvent) []forge.Event {
 }
 
 func commentEvents(e *github.IssueCommentEvent) []forge.Event {
-	if a := e.GetAction(); (a != "created" && a != "edited") || !e.GetIssue().IsPullRequest() {
+	if a := e.GetAction(); a != "created" && a != "edited" {
 		return nil
 	}
 	c := toComment(e.GetComment(), "")
-	c.Change = e.GetIssue().GetNumber()
+	c.Change, c.Issue = e.GetIssue().GetNumber(), !e.GetIssue().IsPullRequest()
 	return []forge.Event{forge.CommentEvent(toRepo(e.GetRepo()), c.Change, c, e.GetSender().GetLogin())}
 }
 
