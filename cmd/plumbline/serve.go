@@ -118,7 +118,7 @@ func (p *program) serve(c *cli.Context) (err error) {
 		}),
 		Providers: providers,
 		Environ:   config.environ(p.environ),
-		Secrets:   config.secrets(),
+		Secrets:   append(config.secrets(), p.secrets()...),
 		Parallel:  config.parallel, Shared: config.database != "", PublicURL: config.publicURL, StatusLimit: config.statusLimit, Drift: config.drift,
 		Grace: config.grace, Hurry: p.hurry, Metrics: metrics, Tracer: tracer, Log: log,
 	})

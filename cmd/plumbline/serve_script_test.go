@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -51,10 +52,12 @@ import (
 //	plans COUNT           wait until so many plans are stored in data/plans
 //	cloud NAME=VERSION... wait until exactly these buckets are there
 //	httpget URL           wait for 200; the answer's body goes to stdout
+//	lock NAME ID WHO      lock a remote state as somebody's Terraform would
+//	locked NAME...        exactly these remote states are locked now
 //	done CREATES UPDATES DELETES   so much was done to buckets, no more and no less
 //
-// FILES are NAME=VERSION for a workspace of one bucket, or a directory of the
-// script whose files are taken.
+// FILES are NAME=VERSION for a workspace of one bucket (NAME=VERSION@remote for
+// one with a remote backend), or a directory of the script whose files are taken.
 var serveCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"world":   story(0, func(s *serveStory, _ []string) { s.start() }),
 	"serve":   story(0, func(s *serveStory, args []string) { s.serve(args) }),
@@ -181,6 +184,12 @@ var serveCommands = map[string]func(*testscript.TestScript, bool, []string){
 			return strconv.Itoa(len(found)) == args[0]
 		}, func() string { return fmt.Sprintf("there are %q", found) })
 	}),
+	"lock": story(3, func(s *serveStory, args []string) { s.world.States.Lock(args[0], args[1], args[2]) }),
+	"locked": story(0, func(s *serveStory, args []string) {
+		if got := s.world.States.Locked(); !slices.Equal(got, append([]string{}, args...)) && len(got)+len(args) > 0 {
+			s.fatal("the locked states are %q, want %q", got, args)
+		}
+	}),
 	"done": story(3, func(s *serveStory, args []string) {
 		c, u, d := s.world.Done()
 		if got := fmt.Sprintf("%d %d %d", c, u, d); got != strings.Join(args, " ") {
@@ -280,6 +289,11 @@ func (s *serveStory) files(args []string) map[string]string {
 	files := map[string]string{}
 	for _, arg := range args {
 		if name, version, ok := strings.Cut(arg, "="); ok {
+			version, remote := strings.CutSuffix(version, "@remote")
+			if remote {
+				files[name+"/main.tf"] = world.Bucket(s.world.States.Backend(name), name, version)
+				continue
+			}
 			files[name+"/main.tf"] = world.Bucket("", name, version)
 			continue
 		}
@@ -368,7 +382,7 @@ func (s *serveStory) serve(args []string) {
 	cmd.Dir = s.ts.MkAbs(".")
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_STATE_HOME", "TF_CLI_CONFIG_FILE", "CHECKPOINT_DISABLE",
-		"GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "TOY_ENDPOINT", "TOY_TOKEN", "FORGE_URL", "FORGE_TOKEN", "FORGE_SECRET", "CANARY"} {
+		"GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "TOY_ENDPOINT", "TOY_TOKEN", "FORGE_URL", "FORGE_TOKEN", "FORGE_SECRET", "CANARY_TOKEN"} {
 		cmd.Env = append(cmd.Env, name+"="+s.ts.Getenv(name))
 	}
 	s.ts.Check(cmd.Start())
