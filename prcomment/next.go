@@ -5,16 +5,16 @@ import (
 	"unicode"
 )
 
-// next says what to do about an apply that did not do all of it.
+// next says what to do about an apply that did not do all of it, or a lock that was not released.
 func (w *renderer) next() {
-	if w.report.Kind != KindApply {
+	if w.report.Kind != KindApply && w.report.Kind != KindUnlock {
 		return
 	}
 	var lines []string
 	advise := func(verb, before, after string, is func(*Workspace) bool) {
 		var members []*Workspace
 		for _, ws := range w.workspaces {
-			if is(ws) && (ws.Next == "" || ws.nothingLeft()) {
+			if w.report.Kind == KindApply && is(ws) && (ws.Next == "" || ws.nothingLeft()) {
 				members = append(members, ws)
 			}
 		}

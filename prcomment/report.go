@@ -80,7 +80,7 @@ type Workspace struct {
 	PlanID      string // for `plumbline plans show`; "" = the plan was not stored
 	Elapsed     time.Duration
 	Error       string // Terraform's words, or ours; shown in a fence, ANSI codes removed
-	// Next is what to do about an apply that did not do all of it; "" = what Status suggests. It is not read where Plan
+	// Next is what to do about an apply that did not do all of it, or about a lock; "" = what Status suggests. It is not read where Plan
 	// took the place of Reviewed and is empty: then there is no new plan to read, and the report says so.
 	Next     string
 	Notes    []string  // the same one in many workspaces is written once

@@ -330,7 +330,8 @@ func scenarios(t testing.TB) []scenario {
 		{name: "not-unlocked", report: with(func(r *prcomment.Report) {
 			r.Kind, r.By, r.Commit, r.Base = prcomment.KindUnlock, "octocat", "", ""
 			r.Workspaces = []prcomment.Workspace{
-				{Name: "cluster", Status: prcomment.StatusHeld, Error: "The lock `7f3a` was taken by `alice@laptop` on 2026-08-03 09:12 UTC. Nobody here can tell whether that run has ended."},
+				{Name: "cluster", Status: prcomment.StatusHeld, Error: "The lock `7f3a` was taken by `alice@laptop` on 2026-08-03 09:12 UTC. Nobody here can tell whether that run has ended.",
+					Next: "the lock was left as it is. Whoever is certain that its holder is gone runs `terraform force-unlock 7f3a` in a checkout."},
 				{Name: "network", Status: prcomment.StatusReleased, Notes: []string{"The lock `9b1c` was taken by `plumbline@runner-7`, whose process has ended."}},
 				{Name: "dns", Status: prcomment.StatusUnchanged},
 			}

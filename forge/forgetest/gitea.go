@@ -367,7 +367,7 @@ func (g *Gitea) review(t testing.TB, repo forge.Repo, user string, number int, v
 	g.do(t, repo, user, "POST", fmt.Sprintf("/pulls/%d/reviews", number), map[string]any{"event": verdict, "body": "so"}, nil)
 }
 
-// Thread returns the comments on a pull request that are shown, oldest first.
+// Thread returns the comments on a pull request, oldest first.
 func (g *Gitea) Thread(t testing.TB, repo forge.Repo, number int) []forge.Comment {
 	t.Helper()
 	var list []struct {

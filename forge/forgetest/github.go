@@ -600,13 +600,13 @@ func (g *GitHub) StateOf(t testing.TB, repo forge.Repo, number int) forge.State 
 	return state
 }
 
-// Thread returns the comments on a pull request or an issue that are not minimised, oldest first.
+// Thread returns the comments on a pull request or an issue, minimised ones included, oldest first.
 func (g *GitHub) Thread(t testing.TB, repo forge.Repo, number int) []forge.Comment {
 	t.Helper()
 	var thread []forge.Comment
 	g.onIssue(t, repo, number, func(r *ghRepo, i *ghIssue) {
 		for _, c := range r.comments {
-			if c.issue == i && !c.minimised {
+			if c.issue == i {
 				thread = append(thread, forge.Comment{
 					ID: strconv.FormatInt(c.id, 10), Change: number, Author: c.user, Body: c.body,
 					Ours: c.user == Robot || c.user == RobotBot, CreatedAt: c.created, UpdatedAt: c.updated,

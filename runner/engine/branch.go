@@ -159,13 +159,22 @@ func (h *errand) advance(ctx context.Context, branch string, eventAt time.Time) 
 	}
 }
 
-// seen reads how far a branch was handled, and when that was.
+// seen reads how far a branch was handled, and when that was: by the forge's clock if it is known from a merge that was
+// handled, because ours may be wrong or may have been set meanwhile, else by ours.
 func (h *errand) seen(ctx context.Context, branch string) (seen string, at time.Time, err error) {
 	err = h.DB.Read(ctx, func(tx *sql.Tx) (err error) {
 		if seen, _, err = h.store.branch(ctx, tx, h.repo.ID, branch); err == nil && seen != "" {
 			at, err = h.store.branchMovedAt(ctx, tx, h.repo.ID, branch)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		if latest, err := h.store.latestHandled(ctx, tx, h.repo.ID, branch); err != nil {
+			return err
+		} else if !latest.IsZero() && latest.Before(at) {
+			at = latest
+		}
+		return nil
 	})
 	return seen, at, err
 }

@@ -73,7 +73,6 @@ type node struct {
 	s       *server
 	dir     string
 	process *process // nil for an engine within the test
-	limit   int64    // bytes that a file of a process may have; 0 for any number
 	db      *database.DB
 
 	mu    sync.Mutex

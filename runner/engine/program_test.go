@@ -74,9 +74,6 @@ forges:
 	}
 	p := n.process
 	cmd := exec.Command(program, "serve", "--config", p.config)
-	if n.limit > 0 { // in units of 1,024 bytes
-		cmd = exec.Command("bash", "-c", fmt.Sprintf(`ulimit -f %d && exec "$0" "$@"`, n.limit>>10), program, "serve", "--config", p.config)
-	}
 	cmd.Dir, cmd.Env = n.dir, n.environ()
 	cmd.Stdout, cmd.Stderr = n.s.log, n.s.log
 	if err := cmd.Start(); err != nil {

@@ -208,3 +208,15 @@ func (s *store) branchMovedAt(ctx context.Context, tx *sql.Tx, repo RepoID, name
 	}
 	return moment(ms), nil
 }
+
+// latestHandled reads when, by the forge's clock, the latest of the changes was merged into a branch whose merge has its
+// apply operation; zero if there is none.
+func (s *store) latestHandled(ctx context.Context, tx *sql.Tx, repo RepoID, branch string) (time.Time, error) {
+	ms, _, err := first(ctx, tx, scanNumber, `SELECT COALESCE(MAX(change.closed_at), 0) FROM change
+		JOIN operation ON operation.repository = change.repository AND operation.change_number = change.number
+		WHERE change.repository = $1 AND change.base_branch = $2 AND change.state = 'merged' AND operation.cause = 'merged'`, string(repo), branch)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read the latest merge into %s of %s: %w", branch, repo, err)
+	}
+	return moment(ms), nil
+}

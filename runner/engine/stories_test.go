@@ -44,7 +44,7 @@ func TestStories(t *testing.T) {
 }
 
 // TestStoriesByPolling has no webhooks at all.
-func testStoriesByPolling(t *testing.T) {
+func TestStoriesByPolling(t *testing.T) {
 	t.Parallel()
 	play(t, func(t *testing.T, o options) *server {
 		o.polling = true

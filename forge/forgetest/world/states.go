@@ -78,6 +78,20 @@ func (s *States) Lock(name, id, who string) {
 	s.locks["/"+name] = info
 }
 
+// LockID is the id of the lock on a state, "" for none.
+func (s *States) LockID(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return lockID(s.locks["/"+name])
+}
+
+// Unlock takes the lock off a state, as an operator does.
+func (s *States) Unlock(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.locks, "/"+name)
+}
+
 // Refuse makes each save of a state fail, or not.
 func (s *States) Refuse(name string, yes bool) {
 	s.mu.Lock()
