@@ -14,6 +14,7 @@ import (
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/forge/forgetest"
 	"github.com/plumbline-dev/plumbline/forge/forgetest/world"
+	"github.com/plumbline-dev/plumbline/internal/toycloud"
 	"github.com/plumbline-dev/plumbline/prcomment"
 	"github.com/plumbline-dev/plumbline/runner/engine"
 )
@@ -248,24 +249,59 @@ func TestHostileNames(t *testing.T) {
 	other.AwaitComment(t, "kind=plan", "`a`")
 }
 
-// severalEngines is a busy day on several engines that share a PostgreSQL.
-func severalEngines(t *testing.T, database string) {
-	// A state that lies on one machine is refused where there are several.
-	s := start(t, options{database: database, engines: 3, world: world.Options{Remote: true}})
-	pulls := s.people(t, 9)
+// people open, push and merge pull requests for as long as more says so, three at a time, in three workspaces. Each adds a
+// bucket that is called as its branch.
+func (s *server) people(t *testing.T, more func(done int) bool) (pulls []*world.Pull) {
+	for more(len(pulls)) {
+		var batch []*world.Pull
+		for _, workspace := range []string{"a", "b", "c"} {
+			name := fmt.Sprintf("pr-%03d", len(pulls))
+			pull := s.Open(t, alice, name, another(workspace, name))
+			if len(pulls)%4 == 1 {
+				pull.Push(t, map[string]string{"README.md": "# " + name + "\n"})
+			}
+			pulls, batch = append(pulls, pull), append(batch, pull)
+		}
+		for _, p := range batch {
+			p.AwaitStatus(t, "plumbline", forge.Success)
+			p.Merge(t, []forge.MergeMethod{forge.MergeCommit, forge.Squash, forge.Rebase}[p.Number%3])
+		}
+	}
+	return pulls
+}
+
+// TestStopsAndGoesOn stops the server in the middle of an apply, which ends first, and in the middle of a plan, which is
+// made again by the next start.
+func TestStopsAndGoesOn(t *testing.T) {
+	t.Parallel()
+	s := start(t, options{})
+	pull := s.Open(t, alice, "two", with("c", "2"))
+	pull.AwaitComment(t, "kind=plan", "1 to add")
+	pull.AwaitStatus(t, "plumbline", forge.Success)
 	s.quiet(t)
-	for _, p := range pulls {
-		if _, there := s.Versions()[p.Branch]; !there {
-			p.Say(t, alice, "plumbline apply")
-			s.quiet(t)
+	err := s.Cloud.SetBehaviour(toycloud.Behaviour{Rules: []toycloud.Rule{{Latency: 3 * time.Second}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	under := func(kind string) func() bool {
+		return func() bool {
+			return s.count(t, "SELECT count(*) FROM run WHERE status = 'running' AND phase <> 'preparing' AND phase <> '' AND kind = '"+kind+"'") > 0
 		}
 	}
-	for _, p := range pulls {
-		if _, there := s.Versions()[p.Branch]; !there {
-			t.Errorf("%s was merged and never applied", p.Branch)
-		}
+	shows := func() string { return s.log.tail(20) }
+	pull.Merge(t, forge.Squash)
+	s.Await(t, "an apply to be under way", under("apply"), shows)
+	s.nodes[0].restart(t)
+	if got := s.Versions()["c"]; got != "2" {
+		t.Errorf("the server stopped before its apply had ended: there are %v", s.Versions())
 	}
-	if created, updated, deleted := s.Done(); created != len(s.Versions()) || updated != 0 || deleted != 0 {
-		t.Errorf("made %d, changed %d, deleted %d; there are %d", created, updated, deleted, len(s.Versions()))
+	next := s.Open(t, alice, "three", with("c", "3"))
+	s.Await(t, "a plan to be under way", under("plan"), shows)
+	s.nodes[0].restart(t)
+	next.AwaitComment(t, "kind=plan", "1 to change")
+	pull.AwaitComment(t, "kind=apply", "✅")
+	s.quiet(t)
+	if created, updated, _ := s.Done(); created != 1 || updated != 0 {
+		t.Errorf("made %d and changed %d, want 1 and 0", created, updated)
 	}
 }

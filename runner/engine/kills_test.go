@@ -1,0 +1,6 @@
+//go:build !e2e
+
+package engine_test
+
+// kills is how often TestKilledAtAnyMoment kills the server.
+const kills = 10
