@@ -30,6 +30,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/internal/audit"
 	"github.com/plumbline-dev/plumbline/internal/database"
+	"github.com/plumbline-dev/plumbline/internal/notify"
 	"github.com/plumbline-dev/plumbline/internal/telemetry"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
@@ -66,6 +67,8 @@ type Options struct {
 	Grace time.Duration
 	// Hurry, once closed, ends the grace at once.
 	Hurry <-chan struct{}
+	// Notify are where people are told of drift.
+	Notify []*notify.Target
 	// Metrics and Tracer are told what happens; nil for nobody.
 	Metrics *telemetry.Metrics
 	Tracer  *telemetry.Tracer

@@ -23,10 +23,11 @@ const (
 	hintFinish hintKind = "finish"
 	hintReport hintKind = "report"
 	hintPoll   hintKind = "poll"
+	hintNotify hintKind = "notify"
 )
 
 // queues are where hints wait, so that many of one kind do not keep the others waiting.
-var queues = map[hintKind]string{hintEvent: "events", hintRun: "runs", hintFinish: "chores", hintReport: "reports", hintPoll: "chores"}
+var queues = map[hintKind]string{hintEvent: "events", hintRun: "runs", hintFinish: "chores", hintReport: "reports", hintPoll: "chores", hintNotify: "chores"}
 
 // pace is how often the database is asked for hints of each queue: often enough that nobody notices the wait, and seldom
 // enough that an idle server is idle.
@@ -47,6 +48,8 @@ func runJob(r Run) job          { return job{hintRun, r.ID} }
 func finishJob(op string) job   { return job{hintFinish, op} }
 func reportJob(who Subject) job { return job{hintReport, who.id()} }
 func pollJob(repo RepoID) job   { return job{hintPoll, string(repo)} }
+
+func notifyJob(target string) job { return job{hintNotify, target} }
 
 func (s Subject) id() string {
 	text, _ := json.Marshal(s) // of strings and a number, which cannot fail

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
@@ -57,6 +58,9 @@ var errArchived = errors.New("the repository is archived")
 // tell does the work of a report: comments first, which people wait for, statuses after.
 func (e *Engine) tell(ctx context.Context, row ReportRow) error {
 	who := row.Subject
+	if key, ok := who.issue(); ok {
+		return e.tellIssue(ctx, row, key)
+	}
 	a, err := e.readAccount(ctx, row)
 	if err != nil || !a.known {
 		return err
@@ -144,6 +148,9 @@ func (e *Engine) putOff(ctx context.Context, r ReportRow, err error) (problem st
 func (s Subject) String() string {
 	if s.Change > 0 {
 		return fmt.Sprintf("%s#%d", s.Repository, s.Change)
+	}
+	if key, ok := s.issue(); ok {
+		return fmt.Sprintf("the drift of %s in %s", strings.TrimPrefix(key, workspaceIssue), s.Repository)
 	}
 	return fmt.Sprintf("a push to %s", s.Repository)
 }

@@ -102,11 +102,16 @@ func pauseScope(repo RepoID, workspace string) string {
 // DriftIssueRow is an issue that tells of drift.
 type DriftIssueRow struct {
 	Repository RepoID
-	Key        string // a workspace, or "group:" and what is the same in several
+	Key        string // "workspace:" and its name, or "group:" and what is the same in several
 	Number     int
 	URL        string
-	Digest     string // of what it says
-	Open       bool
-	OpenedAt   time.Time
-	ClosedAt   time.Time
+	Digest     string // of its news: see prcomment.IssueDigest
+	Written    string // digest of its whole body
+	WrittenAt  time.Time
+	Open       bool // as we left it
+	// Acknowledged is the digest of the news with which somebody has closed it by hand; "" when nobody has.
+	Acknowledged string
+	Turns        int // how often it was closed or opened again
+	OpenedAt     time.Time
+	ClosedAt     time.Time
 }

@@ -101,6 +101,15 @@ func (e *Engine) sweepHints(ctx context.Context) error {
 				jobs = append(jobs, reportJob(who))
 			}
 		}
+		if limit := room(hintNotify); limit > 0 && len(e.Notify) > 0 {
+			names, err := e.store.dueTargets(ctx, tx, limit)
+			if err != nil {
+				return err
+			}
+			for _, name := range names {
+				jobs = append(jobs, notifyJob(name))
+			}
+		}
 		if limit := room(hintPoll); limit > 0 {
 			ids, err := e.store.duePolls(ctx, tx, limit)
 			if err != nil {
@@ -173,7 +182,7 @@ func (e *Engine) sweepOrphans(ctx context.Context) error {
 	var runs []Run
 	err := e.DB.Read(ctx, func(tx *sql.Tx) (err error) {
 		if left, _, err = first(ctx, tx, scanNumber, `SELECT (SELECT COUNT(*) FROM event WHERE `+dead("owner")+`) + (SELECT COUNT(*) FROM report WHERE `+dead("owner")+`)
-			+ (SELECT COUNT(*) FROM operation WHERE finished_at = 0 AND `+dead("owner")+`) + (SELECT COUNT(*) FROM repository WHERE `+dead("poll_owner")+`)`); err != nil {
+			+ (SELECT COUNT(*) FROM operation WHERE finished_at = 0 AND `+dead("owner")+`) + (SELECT COUNT(*) FROM repository WHERE `+dead("poll_owner")+`) + (SELECT COUNT(*) FROM notify_target WHERE `+dead("owner")+`)`); err != nil {
 			return err
 		}
 		runs, err = list(ctx, tx, scanRun, "SELECT "+runColumns+" FROM run WHERE owner <> '' AND status = 'running' AND (owner = $1 OR "+dead("owner")+") ORDER BY id", e.process)
@@ -189,6 +198,7 @@ func (e *Engine) sweepOrphans(ctx context.Context) error {
 				"UPDATE report SET owner = '', next_at = 0 WHERE " + dead("owner"),
 				"UPDATE operation SET owner = '', next_at = 0 WHERE finished_at = 0 AND " + dead("owner"),
 				"UPDATE repository SET poll_owner = '', poll_at = 0 WHERE " + dead("poll_owner"),
+				"UPDATE notify_target SET owner = '' WHERE " + dead("owner"),
 			} {
 				if _, err := tx.ExecContext(ctx, statement); err != nil {
 					return err
@@ -241,6 +251,8 @@ func (e *Engine) trim(ctx context.Context) error {
 			// Forges redeliver within days.
 			{"DELETE FROM event WHERE status <> 'waiting' AND ended_at < $1", month},
 			{"DELETE FROM process WHERE ended_at > 0 AND ended_at < $1", month},
+			// A target that has taken nothing for a month will not want it all.
+			{"DELETE FROM outbox WHERE due_at < $1", month},
 			{`DELETE FROM report WHERE wanted <= told AND owner = '' AND told_at < $1 AND (change_number = 0 OR EXISTS (SELECT 1 FROM change AS c
 				WHERE c.repository = report.repository AND c.number = report.change_number AND c.state <> 'open' AND c.closed_at < $1))`, quarter},
 			{`DELETE FROM status WHERE EXISTS (SELECT 1 FROM change AS c WHERE c.repository = status.repository

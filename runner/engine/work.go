@@ -75,6 +75,10 @@ func (e *Engine) work(ctx context.Context, j job) {
 		e.attend(ctx, j, func(ctx context.Context) error { return e.workPoll(ctx, RepoID(j.ID)) }, func(tx *sql.Tx, problem error) error {
 			return e.giveBackPoll(ctx, tx, RepoID(j.ID), problem)
 		})
+	case hintNotify:
+		e.attend(ctx, j, func(ctx context.Context) error { return e.workNotify(ctx, j.ID) }, func(tx *sql.Tx, problem error) error {
+			return e.giveBackNotify(ctx, tx, j.ID, problem)
+		})
 	case hintRun:
 		e.workRuns(ctx)
 	default:

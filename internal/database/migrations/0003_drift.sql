@@ -89,24 +89,37 @@ CREATE TABLE drift_pause (
 -- The issues that tell of drift.
 CREATE TABLE drift_issue (
   repository TEXT NOT NULL,
-  key TEXT NOT NULL,             -- a workspace, or group: and what is the same in several
+  key TEXT NOT NULL,             -- workspace: and its name, or group: and what is the same in several
   number BIGINT NOT NULL,
   url TEXT NOT NULL,
-  digest TEXT NOT NULL,          -- of what it says
-  open SMALLINT NOT NULL,
+  digest TEXT NOT NULL,          -- of its news: see prcomment.IssueDigest
+  written TEXT NOT NULL,         -- digest of its whole body
+  written_at BIGINT NOT NULL,
+  open SMALLINT NOT NULL,        -- as we left it
+  acknowledged TEXT NOT NULL,    -- digest of the news with which somebody closed it
+  turns BIGINT NOT NULL,         -- how often it was closed or opened again
   opened_at BIGINT NOT NULL,
   closed_at BIGINT NOT NULL,
   PRIMARY KEY (repository, key)
 );
 
--- Notifications that are to be sent.
+-- Events that are to be told to a target of notifications.
 CREATE TABLE outbox (
   id TEXT PRIMARY KEY,           -- sorts by time
-  at BIGINT NOT NULL,
-  next_at BIGINT NOT NULL,       -- not before
-  attempts BIGINT NOT NULL,
+  target TEXT NOT NULL,          -- its name
+  repository TEXT NOT NULL,
+  workspace TEXT NOT NULL,
+  due_at BIGINT NOT NULL,        -- not before
+  attempts BIGINT NOT NULL,      -- to send it
+  payload TEXT NOT NULL          -- sealed: the event
+);
+CREATE INDEX outbox_target ON outbox (target, due_at);
+
+-- Where notifications go: one process at a time sends to each.
+CREATE TABLE notify_target (
+  name TEXT PRIMARY KEY,
   owner TEXT NOT NULL,
-  payload TEXT NOT NULL,         -- sealed
+  attempts BIGINT NOT NULL,      -- that failed, in a row
+  next_at BIGINT NOT NULL,       -- not before
   problem TEXT NOT NULL
 );
-CREATE INDEX outbox_due ON outbox (next_at);
