@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -94,7 +95,13 @@ type (
 		Workspaces []workspaceView
 		More       int // workspaces that are not shown
 		Operations []operationView
+		Drift      *driftView // nil when nothing is looked at
 	}
+	driftView struct {
+		Text   string
+		Pauses []pauseView
+	}
+	pauseView     struct{ What, Why string }
 	problemView   struct{ Repository, Problem string }
 	workspaceView struct {
 		Repository, Name string
@@ -126,8 +133,9 @@ type (
 )
 
 const (
-	maxText = 120 // characters of a name or a title
-	maxRuns = 12  // of an operation
+	maxText   = 120 // characters of a name or a title
+	maxRuns   = 12  // of an operation
+	maxPauses = 20
 )
 
 // view makes of the rows what the page shows.
@@ -145,6 +153,7 @@ func (p *page) view(o engine.Overview) pageView {
 			Commit: short(w.AppliedCommit), Applied: at(w.AppliedAt, now),
 		})
 	}
+	v.Drift = drift(o.Drift)
 	for _, op := range o.Operations {
 		one := operationView{
 			What: clean(string(op.Kind)), Repository: clean(string(op.Repository)), Number: op.Change, Title: clean(op.Title), URL: op.URL,
@@ -230,4 +239,45 @@ func count(n int, unit string) string {
 		return "1 " + unit + " ago"
 	}
 	return fmt.Sprintf("%d %ss ago", n, unit)
+}
+
+// drift says in a line how it stands with drift, and where it is paused.
+func drift(d engine.DriftSummary) *driftView {
+	var v driftView
+	all, parts := 0, []string{}
+	for _, one := range []struct {
+		state engine.SweepState
+		text  string
+	}{
+		{engine.SweepDrifted, "drifted"}, {engine.SweepUnknown, "of which it is not known"},
+		{engine.SweepClean, "clean"}, {engine.SweepNever, "not looked at yet"},
+	} {
+		if n := d.States[one.state]; n > 0 {
+			all += n
+			parts = append(parts, strconv.Itoa(n)+" "+one.text)
+		}
+	}
+	if all == 0 && len(d.Pauses) == 0 {
+		return nil
+	}
+	v.Text = "Workspaces that are looked at: " + strconv.Itoa(all)
+	if all > 0 {
+		v.Text += "; " + strings.Join(parts, ", ")
+	}
+	v.Text += fmt.Sprintf(". Findings: %d. Overdue: %d.", d.Findings, d.Overdue)
+	for i, p := range d.Pauses {
+		if i == maxPauses {
+			v.Pauses = append(v.Pauses, pauseView{What: fmt.Sprintf("and %d more.", len(d.Pauses)-i)})
+			break
+		}
+		what := "everything"
+		switch {
+		case p.Workspace != "":
+			what = clean(p.Workspace) + " of " + clean(string(p.Repository))
+		case p.Repository != "":
+			what = "all of " + clean(string(p.Repository))
+		}
+		v.Pauses = append(v.Pauses, pauseView{what, forge.Cut(spelled(p.String()), 600)})
+	}
+	return &v
 }

@@ -31,6 +31,13 @@ func overview(name, url string) engine.Overview {
 			{Repository: repo, Name: "storage"},
 		},
 		MoreWorkspaces: 4,
+		Drift: engine.DriftSummary{
+			States: map[engine.SweepState]int{engine.SweepClean: 40, engine.SweepDrifted: 2, engine.SweepUnknown: 1}, Findings: 5, Overdue: 3,
+			Pauses: []engine.Pause{
+				{Repository: repo, Workspace: name, Until: noon.Add(time.Hour), Reason: "moving " + name, Actor: "ann"},
+				{Actor: name, Reason: "all"},
+			},
+		},
 		Operations: []engine.OperationSummary{{
 			Operation: engine.Operation{
 				ID: "1", Repository: repo, Change: 7, Kind: engine.KindPlan, Cause: engine.CausePushed, Actor: name, Commit: "fedcba9876543210",
@@ -53,6 +60,7 @@ func TestPage(t *testing.T) {
 	for _, want := range []string{
 		"network", "applied", "3 hours ago", "0123456789<", "never applied", "and 4 more", "not found, or cluster",
 		`<a href="https://github.com/acme/live/pull/7">#7</a>`, "pushed by", "1 minute ago", "planning", "planned", "1.2.3",
+		"Workspaces that are looked at: 43; 2 drifted, 1 of which it is not known, 40 clean. Findings: 5. Overdue: 3.", "moving cluster", "everything",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q", want)

@@ -22,18 +22,24 @@ func (p *program) driftCommand() *cli.Command {
 			"With --correct, what plumbline.yaml allows is corrected. With --correct LADDER, at most up to that ladder,\n" +
 			"and a class that plumbline.yaml does not name takes the ladder given. Each ladder allows those before it:\n" +
 			"never, create, update, replace, all.\n\n" +
+			"With --config, the server of that configuration is asked to look at the named workspaces now, and corrects what\n" +
+			"it may.\n\n" +
 			"Examples:\n" +
 			"   plumbline drift\n" +
 			"   plumbline drift --correct clusters/prod\n" +
-			"   plumbline drift --correct update\n\n" +
+			"   plumbline drift --correct update\n" +
+			"   plumbline drift --config server.yaml clusters/prod\n\n" +
 			"Exit status: 0 no drift, or all of it corrected; 2 drift remains; 1 error.",
-		Flags: append(runFlags(),
+		Flags: append(append(runFlags(), askFlags()...),
 			&cli.GenericFlag{Name: "correct", Value: correct, Usage: "correct what plumbline.yaml allows, or at most up to `[LADDER]`: never, create, update, replace or all"},
 			&cli.BoolFlag{Name: "all", Usage: "sweep every workspace of the repository"},
 			jsonFlag(),
 		),
-		Subcommands: []*cli.Command{p.adoptCommand()},
+		Subcommands: []*cli.Command{p.adoptCommand(), p.pauseCommand(), p.resumeCommand(), p.statusCommand()},
 		Action: func(c *cli.Context) error {
+			if c.String("config") != "" {
+				return p.askDrift(c)
+			}
 			return p.drift(c, runner.DriftOptions{Correct: correct.given, AtMost: correct.atMost})
 		},
 	}

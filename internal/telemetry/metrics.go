@@ -207,6 +207,21 @@ type Levels struct {
 	Events    int            // events that were accepted and not dealt with yet
 	Problems  int            // repositories that cannot be served, as they say on the page
 	Depth     map[string]int // jobs in the queue, by kind
+	Drift     DriftLevels
+}
+
+// DriftLevels is how it stands with drift.
+type DriftLevels struct {
+	Workspaces map[string]int  // workspaces that are looked at, by what was last seen: never, clean, drifted, unknown
+	Findings   []DriftFindings // what differs now
+	Overdue    int             // workspaces that were not looked at for twice their interval
+	Paused     int             // workspaces that a pause covers
+}
+
+// DriftFindings is how many findings of a cause and a class there are.
+type DriftFindings struct {
+	Cause, Class string
+	Number       int
 }
 
 // OnScrape has how things stand asked for whenever somebody collects the metrics. read gets a context of three seconds;
@@ -226,6 +241,7 @@ type levels struct {
 	read func(context.Context) (Levels, error)
 
 	up, queued, running, held, leases, processes, events, problems, depth *prometheus.Desc
+	sweeps, findings, overdue, paused                                     *prometheus.Desc
 }
 
 func newLevels() *levels {
@@ -242,11 +258,16 @@ func newLevels() *levels {
 		events:    desc("plumbline_events_pending", "Events that were accepted and not dealt with yet."),
 		problems:  desc("plumbline_repository_problems", "Repositories that cannot be served now."),
 		depth:     desc("plumbline_queue_depth", "Jobs in the queue that have not begun, by kind.", "kind"),
+		sweeps:    desc("plumbline_drift_workspaces", "Workspaces that are looked at for drift, by what was last seen: never, clean, drifted or unknown.", "state"),
+		findings:  desc("plumbline_drift_findings", "What differs now, by cause and class.", "cause", "class"),
+		overdue:   desc("plumbline_drift_overdue", "Workspaces that were not looked at for twice their interval."),
+		paused:    desc("plumbline_drift_paused", "Workspaces that a pause covers."),
 	}
 }
 
 func (l *levels) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{l.up, l.queued, l.running, l.held, l.leases, l.processes, l.events, l.problems, l.depth} {
+	for _, d := range []*prometheus.Desc{l.up, l.queued, l.running, l.held, l.leases, l.processes, l.events, l.problems, l.depth,
+		l.sweeps, l.findings, l.overdue, l.paused} {
 		to <- d
 	}
 }
@@ -283,4 +304,12 @@ func (l *levels) Collect(to chan<- prometheus.Metric) {
 	gauge(l.processes, now.Processes)
 	gauge(l.events, now.Events)
 	gauge(l.problems, now.Problems)
+	for state, n := range now.Drift.Workspaces {
+		gauge(l.sweeps, n, state)
+	}
+	for _, f := range now.Drift.Findings {
+		gauge(l.findings, f.Number, f.Cause, f.Class)
+	}
+	gauge(l.overdue, now.Drift.Overdue)
+	gauge(l.paused, now.Drift.Paused)
 }

@@ -34,7 +34,7 @@ func (e *Engine) levels(ctx context.Context) (telemetry.Levels, error) {
 
 func (s *store) levels(ctx context.Context, tx *sql.Tx) (telemetry.Levels, error) {
 	l := telemetry.Levels{Queued: map[string]int{}, Running: map[string]int{}}
-	for _, kind := range []Kind{KindPlan, KindApply, KindUnlock} {
+	for _, kind := range []Kind{KindPlan, KindApply, KindUnlock, KindDrift} {
 		l.Queued[string(kind)], l.Running[string(kind)] = 0, 0 // also what there is none of
 	}
 	type group struct {
@@ -57,12 +57,10 @@ func (s *store) levels(ctx context.Context, tx *sql.Tx) (telemetry.Levels, error
 			continue
 		}
 		l.Running[g.kind] += g.n
-		if g.kind != string(KindPlan) {
-			l.Leases += g.n // run_one_apply: each is of a workspace of its own
-		}
 	}
 	for query, into := range map[string]*int{
 		"SELECT COUNT(*) FROM workspace WHERE present = 1 AND last_status = 'held'": &l.Held,
+		"SELECT COUNT(*) FROM run WHERE status = 'running' AND writes = 1":          &l.Leases, // run_one_apply: each is of a workspace of its own
 		"SELECT COUNT(*) FROM process WHERE ended_at = 0":                           &l.Processes,
 		"SELECT COUNT(*) FROM event WHERE status = 'waiting'":                       &l.Events,
 		"SELECT COUNT(*) FROM repository WHERE problem <> ''":                       &l.Problems,
@@ -73,5 +71,28 @@ func (s *store) levels(ctx context.Context, tx *sql.Tx) (telemetry.Levels, error
 		}
 		*into = int(n)
 	}
-	return l, nil
+	l.Drift, err = s.driftLevels(ctx, tx)
+	return l, err
+}
+
+// driftLevels reads how it stands with drift, for the metrics.
+func (s *store) driftLevels(ctx context.Context, tx *sql.Tx) (telemetry.DriftLevels, error) {
+	summary, err := s.driftSummary(ctx, tx)
+	if err != nil {
+		return telemetry.DriftLevels{}, err
+	}
+	l := telemetry.DriftLevels{Workspaces: map[string]int{}, Overdue: summary.Overdue}
+	for _, state := range []SweepState{SweepNever, SweepClean, SweepDrifted, SweepUnknown} {
+		l.Workspaces[string(state)] = summary.States[state] // also what there is none of
+	}
+	l.Findings, err = list(ctx, tx, func(row scanner) (f telemetry.DriftFindings, err error) {
+		err = row.Scan(&f.Cause, &f.Class, &f.Number)
+		return f, err
+	}, "SELECT cause, class, COUNT(*) FROM finding WHERE gone_at = 0 GROUP BY cause, class")
+	if err != nil {
+		return telemetry.DriftLevels{}, fmt.Errorf("count the findings: %w", err)
+	}
+	paused, _, err := first(ctx, tx, scanNumber, "SELECT COUNT(*) FROM sweep AS s WHERE gone = 0 AND NOT "+notPaused, millis(s.now()))
+	l.Paused = int(paused)
+	return l, err
 }

@@ -7,6 +7,15 @@ type Overview struct {
 	Workspaces     []WorkspaceRow
 	MoreWorkspaces int
 	Operations     []OperationSummary // the newest first
+	Drift          DriftSummary
+}
+
+// DriftSummary is how it stands with drift, over all workspaces of default branches.
+type DriftSummary struct {
+	States   map[SweepState]int // workspaces that are looked at, or were
+	Findings int
+	Overdue  int // workspaces that were not looked at for twice their interval
+	Pauses   []Pause
 }
 
 // OperationSummary is an operation with what came of it.

@@ -41,6 +41,7 @@ func lifeSuite(t *testing.T, fresh func(t *testing.T) database.Options) {
 		"WorkspaceGoesWhileItIsLookedAt":        workspaceGoesWhileItIsLookedAt,
 		"AccountsAreHeldBack":                   accountsAreHeldBack,
 		"LooksThatWereLostComeAround":           looksThatWereLostComeAround,
+		"PauseStopsLooks":                       pauseStopsLooks,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

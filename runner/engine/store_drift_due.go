@@ -154,6 +154,10 @@ func (s *store) pauseDrift(ctx context.Context, tx *sql.Tx, p Pause) (cancelled 
 			return nil, err
 		}
 		cancelled = append(cancelled, ids...)
+		// What was stopped is due when it goes on.
+		if _, err := tx.ExecContext(ctx, "UPDATE sweep SET next_at = $1 WHERE repository = $2 AND workspace = $3 AND next_at > 0", millis(s.now()), string(w.Repository), w.Workspace); err != nil {
+			return nil, fmt.Errorf("put off the look at %s of %s: %w", w.Workspace, w.Repository, err)
+		}
 	}
 	return cancelled, nil
 }

@@ -48,6 +48,7 @@ func storeSuite(t *testing.T, fresh func(t *testing.T) database.Options) {
 		"PauseHoldsWhereItSays":             pauseHoldsWhereItSays,
 		"LookGivesWayToApplies":             lookGivesWayToApplies,
 		"OneWriterIsAConstraint":            oneWriterIsAConstraint,
+		"DriftIsCounted":                    driftIsCounted,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
