@@ -55,7 +55,7 @@ const (
 var (
 	topKeys = []string{"listen", "public_url", "data_dir", "database", "plan_store", "plan_key_file", "parallel",
 		"status_limit", "grace", "log", "traces", "drift", "forges"}
-	forgeKeys = []string{"type", "name", "url", "app", "token", "webhook_secret", "repos", "git_url", "poll", "trust_forks", "statuses"}
+	forgeKeys = []string{"type", "name", "url", "app", "token", "webhook_secret", "repos", "git_url", "poll", "branches", "trust_forks", "statuses"}
 )
 
 // configSource is where a serverConfig comes from.

@@ -29,6 +29,7 @@ type forgeConfig struct {
 	repos         []string
 	gitURL        string
 	poll          time.Duration // 0: off
+	branches      []string      // patterns, beside the default branch
 	trustForks    []string      // "*" for all
 	statuses      bool
 
@@ -38,6 +39,7 @@ type forgeConfig struct {
 var (
 	forgeName     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 	repoPattern   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_.*-]+$`)
+	branchPattern = regexp.MustCompile(`^[^\s\\\[\]?~^:/-][^\s\\\[\]?~^:]*$`)
 	loginPattern  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*(\[bot\])?$`)
 	gitURLPattern = regexp.MustCompile(`\{[^}]*\}?`)
 )
@@ -74,6 +76,7 @@ func (r *configReader) forge(c *serverConfig, n *yaml.Node, base string, mode os
 			f.poll = r.duration(s, "poll", minPoll, defaultPoll)
 		}
 	}
+	f.branches = r.branches(values["branches"])
 	f.trustForks = r.trustForks(values["trust_forks"])
 	if s := r.scalar(values["statuses"], "statuses", false); s.set {
 		said := r.choice(s, "value of statuses", "on", "on", "off", "true", "false")
@@ -247,6 +250,27 @@ func (r *configReader) gitURL(s setting) string {
 		return ""
 	}
 	return s.text
+}
+
+// branches reads which branches are served beside the default one.
+func (r *configReader) branches(n *yaml.Node) []string {
+	const example = `["release/*"]`
+	if n == nil {
+		return nil
+	}
+	var branches []string
+	for _, item := range r.items(n, "branches", example) {
+		s := r.scalar(item, "branches", false)
+		if !s.set {
+			continue
+		}
+		if !branchPattern.MatchString(s.text) {
+			r.wrong(s.place, "write names, in which * stands for any characters but /: "+example, "branches has %s", shown(s.written))
+			continue
+		}
+		branches = append(branches, s.text)
+	}
+	return branches
 }
 
 // trustForks reads whose pull requests from forks are planned.

@@ -173,7 +173,8 @@ func TestServerConfigReadsEveryKey(t *testing.T) {
 		drift: otherDrift,
 		forges: []forgeConfig{
 			{kind: "github", name: "hub-1", url: "https://github.example.com/api/v3", token: canary, webhookSecret: "a ${ in clear",
-				repos: []string{"acme/live", "acme/terraform-*"}, gitURL: "https://git.example.com/{owner}/{repo}.git", trustForks: []string{"ada", "renovate[bot]"}},
+				repos: []string{"acme/live", "acme/terraform-*"}, gitURL: "https://git.example.com/{owner}/{repo}.git", branches: []string{"stable", "release/*"},
+				trustForks: []string{"ada", "renovate[bot]"}},
 			{kind: "gitea", name: "local", url: "http://127.0.0.1:3000/git", token: canary, webhookSecret: canary, repos: []string{"infra/*"},
 				poll: 5 * time.Second, trustForks: []string{"*"}, statuses: true},
 		},

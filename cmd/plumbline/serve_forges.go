@@ -31,7 +31,7 @@ func (c *serverConfig) clients(metrics *telemetry.Metrics, tracer *telemetry.Tra
 			client = withoutStatuses{client}
 		}
 		forges = append(forges, engine.ForgeOptions{
-			Name: f.name, Client: client, Repos: f.repos, GitURL: f.gitURL, Poll: f.poll, TrustForks: f.trustForks,
+			Name: f.name, Client: client, Repos: f.repos, GitURL: f.gitURL, Poll: f.poll, TrustForks: f.trustForks, Branches: f.branches,
 		})
 	}
 	return forges, nil

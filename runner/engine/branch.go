@@ -30,28 +30,46 @@ func (h *errand) pushed(ctx context.Context) error {
 	if ev.After == "" {
 		return nil // deleted; should it come back, its row tells what was handled
 	}
-	served, err := h.servesBranch(ctx, ev.Ref)
-	if err != nil || !served {
-		return err
+	if !h.forge.servesBranch(ev.Ref, h.repo.DefaultBranch) { // most pushes: nobody is asked whether the default branch is another one now
+		return nil
 	}
 	return h.advance(ctx, ev.Ref, h.event.ReceivedAt)
 }
 
-// servesBranch reports whether merges into a branch are applied: the default branch, and those that changes go to.
+// servesBranch reports whether merges into a branch are applied. A branch that is not served may be the default one since
+// the repository was last asked for.
 func (h *errand) servesBranch(ctx context.Context, name string) (bool, error) {
-	if name == h.repo.DefaultBranch {
+	if h.forge.servesBranch(name, h.repo.DefaultBranch) {
 		return true, nil
 	}
-	known := false
-	err := h.DB.Read(ctx, func(tx *sql.Tx) (err error) {
-		_, known, err = h.store.branch(ctx, tx, h.repo.ID, name)
-		return err
-	})
-	return known, err
+	row, err := h.ask(ctx, h.repo.Repo)
+	if err != nil {
+		return false, err
+	}
+	h.repo.DefaultBranch = row.DefaultBranch
+	return h.forge.servesBranch(name, h.repo.DefaultBranch), nil
+}
+
+// astray is what a change is told that goes to a branch that is not served.
+func (h *errand) astray(ctx context.Context, c forge.Change) (Notice, bool, error) {
+	served, err := h.servesBranch(ctx, c.Base.Branch)
+	if served || err != nil {
+		return Notice{}, false, err
+	}
+	return Notice{
+		Waits: fmt.Sprintf("This is to be merged into %s, which this server does not serve, so it is neither planned nor applied: nothing says that the branch is guarded. "+
+			"Changes into %s are, and into those that `branches` in the server's configuration names.", codeName(c.Base.Branch), codeName(h.repo.DefaultBranch)),
+		State: forge.Pending, Short: "goes to a branch that is not served",
+	}, true, nil
 }
 
 // lookMerged handles a change that is merged: with all that came to its branch before it, in the branch's order.
 func (h *errand) lookMerged(ctx context.Context, row ChangeRow) error {
+	if served, err := h.servesBranch(ctx, row.Base.Branch); err != nil {
+		return err
+	} else if !served {
+		return h.mergedAlong(ctx, row)
+	}
 	if err := h.advance(ctx, row.Base.Branch, h.event.ReceivedAt); err != nil {
 		return err
 	}

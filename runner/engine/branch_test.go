@@ -226,9 +226,9 @@ func TestSetBackAndForward(t *testing.T) {
 	d.want("applies", d.applies(), append(want, fmt.Sprintf("#%d merged database:queued", later)))
 }
 
-// TestOtherBase merges into a branch that is not the default one.
+// TestOtherBase merges into a branch that is not the default one, and that is served.
 func TestOtherBase(t *testing.T) {
-	d := newDocket(t, 1, docketFiles(), nil)
+	d := newDocket(t, 1, docketFiles(), func(o *ForgeOptions) { o.Branches = []string{"rel*"} })
 	d.hub.Commit(t, d.repo, "release", "main", bump("database", "2"))
 	d.hub.Commit(t, d.repo, "fix", "release", bump("network", "2"))
 	number := d.hub.Open(t, d.repo, "alice", "fix", "release", "Fix", false)

@@ -178,6 +178,11 @@ func (h *errand) commandPlan(ctx context.Context, row ChangeRow, cmd prcomment.C
 	case forge.Open:
 		return h.plan(ctx, row, p)
 	case forge.Merged:
+		if n, no, err := h.astray(ctx, row.Change); err != nil {
+			return err
+		} else if no {
+			return &refusal{why: n.Waits, noted: n.Short}
+		}
 		if err := h.advance(ctx, row.Base.Branch, h.event.ReceivedAt); err != nil {
 			return err
 		}
@@ -191,6 +196,11 @@ func (h *errand) commandUnlock(ctx context.Context, row ChangeRow, cmd prcomment
 	op := Operation{
 		Repository: h.repo.ID, Change: row.Number, Kind: KindUnlock, Cause: CauseCommand, Actor: h.event.Event.Comment.Author,
 		Branch: row.Base.Branch, HeadCommit: row.Head.Commit, ReplyTo: h.event.Event.Comment.ID, EventAt: h.event.ReceivedAt,
+	}
+	if n, no, err := h.astray(ctx, row.Change); err != nil {
+		return err
+	} else if no {
+		return &refusal{why: n.Waits, noted: n.Short}
 	}
 	var candidates []*workspaces.Workspace
 	if row.State == forge.Merged {

@@ -15,6 +15,11 @@ import (
 
 // commandApply applies what was planned: before the merge where plumbline.yaml has it so, after it what was held or failed.
 func (h *errand) commandApply(ctx context.Context, row ChangeRow, cmd prcomment.Command) error {
+	if n, no, err := h.astray(ctx, row.Change); err != nil {
+		return err
+	} else if no {
+		return &refusal{why: n.Waits, noted: n.Short}
+	}
 	switch row.State {
 	case forge.Open:
 		return h.applyOpen(ctx, row, cmd)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +57,18 @@ type ForgeOptions struct {
 	// TrustForks lists who may have changes from forks planned: logins, or "*" for all. Planning runs the change's code
 	// with the server's credentials.
 	TrustForks []string
+	// Branches are patterns of branches that are served beside each repository's default branch: what is merged into them
+	// is applied. Whoever may write to a repository can make a branch that nothing protects, with a plumbline.yaml that
+	// guards nothing; so no branch is served because a change goes to it.
+	Branches []string
+}
+
+// servesBranch reports whether changes into a branch are planned, and applied once they are merged.
+func (o ForgeOptions) servesBranch(branch, defaultBranch string) bool {
+	return branch != "" && (branch == defaultBranch || slices.ContainsFunc(o.Branches, func(pattern string) bool {
+		ok, err := path.Match(pattern, branch)
+		return ok && err == nil
+	}))
 }
 
 // allows reports whether the allow-list names a repository. Forges do not tell upper from lower case in names.

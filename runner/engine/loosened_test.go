@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/plumbline-dev/plumbline/forge"
@@ -42,4 +43,40 @@ func TestRulesThatAnotherChangeLoosened(t *testing.T) {
 	later := d.opened("bob", "looser", map[string]string{"plumbline.yaml": "defaults:\n  approvals: 0\n"})
 	d.merge(later, forge.MergeCommit)
 	d.reacted(d.say("alice", number, "plumbline apply -w network"), forge.Seen)
+}
+
+// TestBranchThatNobodyServes makes a branch that guards nothing, and changes that go to it.
+func TestBranchThatNobodyServes(t *testing.T) {
+	d := newDocket(t, 1, commented(""), nil)
+	d.hub.Commit(t, d.repo, "loose", "main", map[string]string{"plumbline.yaml": "defaults:\n  apply: on-comment\n"})
+	d.hub.Commit(t, d.repo, "evil", "loose", bump("network", "2"))
+	number := d.hub.Open(t, d.repo, "alice", "evil", "loose", "Evil", false)
+	d.settled()
+	notice := d.row(number).Notice
+	if !strings.Contains(notice.Waits, "does not serve") || notice.State != forge.Pending {
+		t.Errorf("notice %+v; %q", notice, d.problems())
+	}
+	for _, command := range []string{"plumbline plan", "plumbline apply", "plumbline unlock"} {
+		d.reacted(d.say("alice", number, command), forge.Refused)
+	}
+	d.merge(number, forge.MergeCommit)
+	for _, command := range []string{"plumbline plan", "plumbline apply", "plumbline unlock"} {
+		d.reacted(d.say("alice", number, command), forge.Refused)
+	}
+	d.hub.Commit(t, d.repo, "loose", "", bump("network", "3"))
+	d.settled()
+	d.want("applies", d.applies(), []string(nil))
+	if ops, _ := d.operations(number, ""); len(ops) != 0 {
+		t.Errorf("operations %+v", ops)
+	}
+
+	// Turned to a branch that is served, it is a change like any other, under that branch's rules.
+	d.hub.Commit(t, d.repo, "more", "loose", bump("app", "2"))
+	number = d.hub.Open(t, d.repo, "alice", "more", "loose", "More", false)
+	d.settled()
+	nextSecond()
+	d.hub.Retarget(t, d.repo, "alice", number, "main")
+	d.settled()
+	_, runs := d.last(number, KindPlan)
+	d.want("runs", statuses(runs), "app:queued network:queued")
 }

@@ -34,6 +34,11 @@ func (h *errand) plan(ctx context.Context, row ChangeRow, p planRequest) error {
 	if n, no := distrust(row.Change, h.forge); no {
 		return h.wait(ctx, row, p, n)
 	}
+	if n, no, err := h.astray(ctx, row.Change); err != nil {
+		return err
+	} else if no {
+		return h.wait(ctx, row, p, n)
+	}
 	g, notice, err := h.lay(ctx, row.Change)
 	if err != nil {
 		return err

@@ -125,7 +125,7 @@ func (e *Engine) lookAt(ctx context.Context, f ForgeOptions, row Repository, now
 		return s, err
 	}
 	for _, branch := range slices.Sorted(maps.Keys(bases)) {
-		if branch == s.answer.DefaultBranch || !bases[branch] {
+		if branch == s.answer.DefaultBranch || !bases[branch] || !f.servesBranch(branch, s.answer.DefaultBranch) {
 			continue
 		}
 		if err := s.lookAtBranch(ctx, f, row.Repo, branch); err != nil {

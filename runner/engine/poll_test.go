@@ -47,7 +47,7 @@ func (w *pollWorld) engine(dir string, change func(*ForgeOptions)) *Engine {
 	if err != nil {
 		w.Fatal(err)
 	}
-	f := ForgeOptions{Name: "github", Client: client, Repos: []string{"acme/*"}, Poll: time.Minute}
+	f := ForgeOptions{Name: "github", Client: client, Repos: []string{"acme/*"}, Branches: []string{"release"}, Poll: time.Minute}
 	if change != nil {
 		change(&f)
 	}
