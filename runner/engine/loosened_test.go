@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"database/sql"
+	"os"
 	"strings"
 	"testing"
 
@@ -79,4 +81,33 @@ func TestBranchThatNobodyServes(t *testing.T) {
 	d.settled()
 	_, runs := d.last(number, KindPlan)
 	d.want("runs", statuses(runs), "app:queued network:queued")
+}
+
+// TestHostsHere takes no host for ours that another data directory is served on.
+func TestHostsHere(t *testing.T) {
+	d := newDocket(t, 1, docketFiles(), nil)
+	e := d.engines[0]
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func() (here map[string]bool) {
+		d.read(func(tx *sql.Tx) (err error) {
+			here, err = e.store.hostsHere(t.Context(), tx, e.process)
+			return err
+		})
+		return here
+	}
+	if err := e.enter(t.Context(), "here"); err != nil {
+		t.Fatal(err)
+	}
+	d.want("hosts", look()[host], true)
+	err = e.DB.Tx(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(t.Context(), "INSERT INTO process (id, site, host, started_at, beat, ended_at) VALUES ('other', 'there', $1, 1, 1, 2)", host)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.want("hosts that are shared", look()[host], false)
 }

@@ -574,6 +574,8 @@ func TestGone(t *testing.T) {
 		"nobody is named":                {terraform.LockedError{ID: "x"}, runs, false},
 		"long after any run of ours":     {lock("me@here", at.Add(time.Hour)), runs, false},
 		"before any run of ours":         {lock("me@here", at.Add(-time.Hour)), runs, false},
+		"just before our run began":      {lock("me@here", at.Add(-90*time.Second)), runs, false},
+		"just after it was over":         {lock("me@here", at.Add(90*time.Second)), runs, false},
 		"its run is not over":            {lock("me@here", at), []Run{{Status: Running, StartedAt: at}}, false},
 		"no run of ours was ever there":  {lock("me@here", at), nil, false},
 		"the time cannot be read":        {terraform.LockedError{ID: "x", Who: "me@here", Created: "lately"}, runs, false},

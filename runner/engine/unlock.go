@@ -13,9 +13,6 @@ import (
 	"github.com/plumbline-dev/plumbline/runner"
 )
 
-// clockSkew is how far the clocks of machines may be apart where a lock is told to be of a run.
-const clockSkew = 2 * time.Minute
-
 // unlock releases the lock of a workspace's state if the run that left it is surely gone. No apply of the workspace runs
 // meanwhile: this one has its place.
 func (t *task) unlock(ctx context.Context, f *furnished) runner.Result {
@@ -101,7 +98,8 @@ func gone(lock terraform.LockedError, user string, hosts map[string]bool, runs [
 		if !r.Status.Ended() || r.StartedAt.IsZero() || ended.IsZero() {
 			continue
 		}
-		if since.After(r.StartedAt.Add(-clockSkew)) && since.Before(ended.Add(clockSkew)) {
+		// Both times are of one host. What was locked before our run began made it fail, and is somebody else's.
+		if !since.Before(r.StartedAt.Truncate(time.Second)) && !since.After(ended) {
 			return true, fmt.Sprintf("That was an apply of this server which began at %s and is over.", r.StartedAt.UTC().Format(time.DateTime+" MST"))
 		}
 	}
@@ -118,9 +116,14 @@ func (s *store) appliesOf(ctx context.Context, tx *sql.Tx, repo RepoID, workspac
 	return runs, nil
 }
 
-// hostsHere reads the names of the hosts on which processes ran in the data directory of this one.
+// hostsHere reads the names of the hosts on which processes ran in the data directory of this one, and none of another
+// data directory: a lock names the host alone, and what runs in the other one's directory cannot be seen from here.
 func (s *store) hostsHere(ctx context.Context, tx *sql.Tx, process string) (map[string]bool, error) {
 	names, err := list(ctx, tx, scanText, "SELECT DISTINCT host FROM process WHERE site = (SELECT site FROM process WHERE id = $1)", process)
+	var shared []string
+	if err == nil {
+		shared, err = list(ctx, tx, scanText, "SELECT DISTINCT host FROM process WHERE site <> (SELECT site FROM process WHERE id = $1)", process)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read where this server ran: %w", err)
 	}
@@ -130,6 +133,9 @@ func (s *store) hostsHere(ctx context.Context, tx *sql.Tx, process string) (map[
 	}
 	if host, err := os.Hostname(); err == nil {
 		hosts[host] = true
+	}
+	for _, name := range shared {
+		delete(hosts, name)
 	}
 	return hosts, nil
 }
