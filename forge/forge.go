@@ -266,6 +266,7 @@ type Issue struct {
 	Labels    []string
 	Assignees []string
 	URL       string
+	ClosedAt  time.Time // zero while it is open
 }
 
 // Permission is what somebody may do in a repository. Higher ones include the lower ones.

@@ -2,6 +2,7 @@ package forgetest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -328,6 +329,7 @@ func (g *GitHub) routes() *http.ServeMux {
 	})
 	in("POST /issues/{number}/comments", "issues", forge.Read, g.createComment)
 	in("POST /issues", "issues", forge.Read, g.createIssue)
+	in("GET /issues", "issues", forge.Read, g.listIssues)
 	in("GET /issues/{number}", "issues", forge.Read, g.getIssue)
 	in("PATCH /issues/{number}", "issues", forge.Write, g.patchIssue)
 	return mux
@@ -985,6 +987,20 @@ func (g *GitHub) createIssue(c *call) reply {
 	i := g.newIssue(c.repo, c.login(), "", "")
 	g.setIssue(c.repo, i, ask, c.login())
 	return reply{http.StatusCreated, g.issueJSON(c.repo, i)}
+}
+
+// listIssues lists pull requests along, as GitHub does.
+func (g *GitHub) listIssues(c *call) reply {
+	query := c.URL.Query()
+	var found []*ghIssue
+	for _, i := range c.repo.issues {
+		state := cmp.Or(query.Get("state"), "open")
+		if creator := query.Get("creator"); (creator == "" || creator == i.user) && (state == "all" || state == i.state()) {
+			found = append(found, i)
+		}
+	}
+	slices.SortFunc(found, func(a, b *ghIssue) int { return b.number - a.number })
+	return ok(mapped(page(g, c, found), func(i *ghIssue) map[string]any { return g.issueJSON(c.repo, i) }))
 }
 
 func (g *GitHub) getIssue(c *call) reply {

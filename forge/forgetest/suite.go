@@ -45,6 +45,7 @@ type Client interface {
 
 	OpenIssue(ctx context.Context, repo forge.Repo, i forge.Issue) (forge.Issue, error)
 	Issue(ctx context.Context, repo forge.Repo, number int) (forge.Issue, error)
+	OwnIssues(ctx context.Context, repo forge.Repo) ([]forge.Issue, error)
 	UpdateIssue(ctx context.Context, repo forge.Repo, i forge.Issue) (forge.Issue, error)
 	CloseIssue(ctx context.Context, repo forge.Repo, number int) error
 	ReopenIssue(ctx context.Context, repo forge.Repo, number int) error
@@ -612,6 +613,19 @@ func (s suite) issue(t *testing.T) {
 	must(t, err)
 	if closed.Open || !reopened.Open || !updated.Open {
 		t.Errorf("open after update, close, reopen = %v, %v, %v; want true, false, true", updated.Open, closed.Open, reopened.Open)
+	}
+	if closed.ClosedAt.IsZero() || !reopened.ClosedAt.IsZero() || time.Since(closed.ClosedAt) > time.Hour {
+		t.Errorf("closed at %v, and reopened at %v", closed.ClosedAt, reopened.ClosedAt)
+	}
+	second, err := s.OpenIssue(t.Context(), repo, forge.Issue{Title: "Drift in dns"})
+	must(t, err)
+	must(t, s.CloseIssue(t.Context(), repo, second.Number))
+	s.host.Commit(t, repo, "feature", "main", map[string]string{"a.tf": "# a"})
+	s.host.Open(t, repo, "alice", "feature", "main", "No issue", false)
+	own, err := s.OwnIssues(t.Context(), repo)
+	must(t, err)
+	if len(own) != 2 || own[0].Number != second.Number || own[0].Open || own[1].Number != made.Number || own[1].Body != made.Body {
+		t.Errorf("OwnIssues = %+v, want %d, closed, and %d", own, second.Number, made.Number)
 	}
 	slices.Sort(reopened.Labels)
 	if reopened.Title != made.Title || reopened.Body != made.Body || !slices.Equal(reopened.Labels, made.Labels) || len(reopened.Assignees) != 0 || reopened.URL == "" {

@@ -44,6 +44,32 @@ func (c *Client) Issue(ctx context.Context, repo forge.Repo, number int) (forge.
 	return toIssue(found), nil
 }
 
+// OwnIssues lists the issues that were opened with these credentials, open or closed, the newest first.
+func (c *Client) OwnIssues(ctx context.Context, repo forge.Repo) ([]forge.Issue, error) {
+	doing := fmt.Sprintf("list our issues in %s", repo)
+	self, err := c.Self(ctx)
+	if err != nil {
+		return nil, err
+	}
+	api, err := c.api(ctx)
+	if err != nil {
+		return nil, translate(doing, err)
+	}
+	list, err := collect(doing, func(i *gitea.Issue) int64 { return i.ID }, func(page gitea.ListOptions) ([]*gitea.Issue, *gitea.Response, error) {
+		return api.ListRepoIssues(repo.Owner, repo.Name, gitea.ListIssueOption{ListOptions: page, State: gitea.StateAll, Type: gitea.IssueTypeIssue, CreatedBy: self})
+	})
+	if err != nil {
+		return nil, err
+	}
+	var issues []forge.Issue
+	for _, found := range list {
+		if found.PullRequest == nil && login(found.Poster) == self {
+			issues = append(issues, toIssue(found))
+		}
+	}
+	return issues, nil
+}
+
 // UpdateIssue sets the title, body, labels and assignees of the issue with the given number. It neither closes nor opens.
 // Labels that do not exist are made. Labels are set after the rest, in a request of their own.
 func (c *Client) UpdateIssue(ctx context.Context, repo forge.Repo, i forge.Issue) (forge.Issue, error) {
@@ -140,6 +166,9 @@ func labelID(l *gitea.Label) int64 { return l.ID }
 
 func toIssue(i *gitea.Issue) forge.Issue {
 	out := forge.Issue{Number: int(i.Index), Title: i.Title, Body: i.Body, Open: i.State == gitea.StateOpen, URL: i.HTMLURL}
+	if i.Closed != nil && !out.Open {
+		out.ClosedAt = i.Closed.UTC()
+	}
 	for _, l := range i.Labels {
 		out.Labels = append(out.Labels, l.Name)
 	}

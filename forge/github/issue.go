@@ -37,6 +37,32 @@ func (c *Client) Issue(ctx context.Context, repo forge.Repo, number int) (forge.
 	return toIssue(found), nil
 }
 
+// OwnIssues lists the issues that were opened with these credentials, open or closed, the newest first.
+func (c *Client) OwnIssues(ctx context.Context, repo forge.Repo) ([]forge.Issue, error) {
+	doing := fmt.Sprintf("list our issues in %s", repo)
+	self, err := c.Self(ctx)
+	if err != nil {
+		return nil, err
+	}
+	api, err := c.api(ctx, repo)
+	if err != nil {
+		return nil, translate(doing, err)
+	}
+	list, err := collect(doing, func(page github.ListOptions) ([]*github.Issue, *github.Response, error) {
+		return api.Issues.ListByRepo(ctx, repo.Owner, repo.Name, &github.IssueListByRepoOptions{State: "all", Creator: self, ListOptions: page})
+	})
+	if err != nil {
+		return nil, err
+	}
+	var issues []forge.Issue
+	for _, found := range list {
+		if !found.IsPullRequest() && found.GetUser().GetLogin() == self {
+			issues = append(issues, toIssue(found))
+		}
+	}
+	return issues, nil
+}
+
 // UpdateIssue sets the title, body, labels and assignees of the issue with the given number. It neither closes nor opens.
 func (c *Client) UpdateIssue(ctx context.Context, repo forge.Repo, i forge.Issue) (forge.Issue, error) {
 	return c.editIssue(ctx, repo, i.Number, "update", toRequest(i))
@@ -75,6 +101,9 @@ func toRequest(i forge.Issue) *github.IssueRequest {
 func toIssue(i *github.Issue) forge.Issue {
 	out := forge.Issue{
 		Number: i.GetNumber(), Title: i.GetTitle(), Body: i.GetBody(), Open: i.GetState() == "open", URL: i.GetHTMLURL(),
+	}
+	if i.ClosedAt != nil {
+		out.ClosedAt = i.ClosedAt.UTC()
 	}
 	for _, l := range i.Labels {
 		out.Labels = append(out.Labels, l.GetName())

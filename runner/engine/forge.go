@@ -34,6 +34,13 @@ type Forge interface {
 	MinimiseComment(ctx context.Context, repo forge.Repo, id string) (done bool, err error)
 	React(ctx context.Context, repo forge.Repo, commentID string, r forge.Reaction) error
 
+	OpenIssue(ctx context.Context, repo forge.Repo, i forge.Issue) (forge.Issue, error)
+	Issue(ctx context.Context, repo forge.Repo, number int) (forge.Issue, error)
+	OwnIssues(ctx context.Context, repo forge.Repo) ([]forge.Issue, error)
+	UpdateIssue(ctx context.Context, repo forge.Repo, i forge.Issue) (forge.Issue, error)
+	CloseIssue(ctx context.Context, repo forge.Repo, number int) error
+	ReopenIssue(ctx context.Context, repo forge.Repo, number int) error
+
 	SetStatus(ctx context.Context, repo forge.Repo, commit string, s forge.Status) error
 
 	// Credential is for fetching, PushCredential for pushing a branch of ours.

@@ -109,9 +109,10 @@ type DriftIssueRow struct {
 	Written    string // digest of its whole body
 	WrittenAt  time.Time
 	Open       bool // as we left it
-	// Acknowledged is the digest of the news with which somebody has closed it by hand; "" when nobody has.
-	Acknowledged string
-	Turns        int // how often it was closed or opened again
-	OpenedAt     time.Time
-	ClosedAt     time.Time
+	// AcknowledgedAt is when somebody has closed it by hand: it stays closed until something new is found. Zero when
+	// nobody has.
+	AcknowledgedAt time.Time
+	Turns          int // how often it was closed or opened again
+	OpenedAt       time.Time
+	ClosedAt       time.Time
 }

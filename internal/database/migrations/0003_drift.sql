@@ -96,7 +96,7 @@ CREATE TABLE drift_issue (
   written TEXT NOT NULL,         -- digest of its whole body
   written_at BIGINT NOT NULL,
   open SMALLINT NOT NULL,        -- as we left it
-  acknowledged TEXT NOT NULL,    -- digest of the news with which somebody closed it
+  acknowledged_at BIGINT NOT NULL, -- when somebody closed it by hand; 0 when nobody has
   turns BIGINT NOT NULL,         -- how often it was closed or opened again
   opened_at BIGINT NOT NULL,
   closed_at BIGINT NOT NULL,
