@@ -51,9 +51,11 @@ type FindingRow struct {
 	LastSeen    time.Time
 	GoneAt      time.Time // zero while it is there
 	CorrectedAt time.Time
-	Corrections int    // in all
-	Noise       bool   // perpetual: told of once
-	Detail      []byte // sealed JSON
+	Corrections int       // in all
+	Noise       bool      // perpetual: told of once
+	StoppedAt   time.Time // since then it is fought over and waits for a person; zero when it does not
+	CountFrom   time.Time // corrections before that do not make a fight
+	Detail      []byte    // sealed JSON
 }
 
 // CorrectionRow is one correction of a finding.

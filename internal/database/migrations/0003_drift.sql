@@ -46,6 +46,8 @@ CREATE TABLE finding (
   corrected_at BIGINT NOT NULL,
   corrections BIGINT NOT NULL,
   noise SMALLINT NOT NULL,       -- perpetual: told of once
+  stopped_at BIGINT NOT NULL,    -- it is fought over and waits for a person; 0 when it does not
+  count_from BIGINT NOT NULL,    -- corrections before that do not make a fight
   detail TEXT NOT NULL,          -- sealed: attributes, verdict, reasons
   PRIMARY KEY (repository, workspace, key)
 );
