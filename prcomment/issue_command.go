@@ -42,6 +42,7 @@ func ParseIssueCommand(body string) (IssueCommand, bool, error) {
 	if !ok {
 		return IssueCommand{}, false, nil
 	}
+	line, said := cutReason(line)
 	words, err := splitWords(line)
 	if len(words) == 1 && err == nil {
 		return IssueCommand{Verb: VerbHelp}, true, nil
@@ -68,6 +69,9 @@ func ParseIssueCommand(body string) (IssueCommand, bool, error) {
 		return IssueCommand{}, true, fmt.Errorf("a quote is not closed; an address with quotes or spaces in it is written as %s", code(`"toy_node.web[\"a\"]"`))
 	}
 	c := IssueCommand{Verb: verb}
+	if said != "" {
+		rest = append(rest, "--reason="+said)
+	}
 	plain, err := c.flags(rest)
 	if err == nil {
 		err = c.arguments(plain)
@@ -77,6 +81,32 @@ func ParseIssueCommand(body string) (IssueCommand, bool, error) {
 	}
 	return c, true, nil
 }
+
+// cutReason takes a reason that is not in quotes out of a line: it goes up to the next flag, and an apostrophe in it is one.
+func cutReason(line string) (rest, reason string) {
+	at := reasonFlag.FindStringIndex(line)
+	if at == nil || strings.ContainsAny(line[:at[0]], "\"'“”„") && !balanced(line[:at[0]]) {
+		return line, ""
+	}
+	reason, rest = strings.TrimSpace(line[at[1]:]), ""
+	if reason == "" || strings.ContainsRune("\"'“”„-–—", []rune(reason)[0]) {
+		return line, ""
+	}
+	if next := otherFlag.FindStringIndex(reason); next != nil {
+		reason, rest = reason[:next[0]], reason[next[0]:]
+	}
+	return line[:at[0]] + rest, strings.TrimSpace(reason)
+}
+
+func balanced(text string) bool {
+	_, err := splitWords(text)
+	return err == nil
+}
+
+var (
+	reasonFlag = regexp.MustCompile(`\s(?:--|—)reason(?:=|\s|$)`)
+	otherFlag  = regexp.MustCompile(`\s(?:--|—)[a-z]`)
+)
 
 // issueUsage ends the errors about commands on issues.
 const issueUsage = "comment `plumbline help` to see what can be commented here"

@@ -27,6 +27,8 @@ func TestParseIssueCommand(t *testing.T) {
 		"plumbline ignore --until=2027-03-01 --reason the autoscaler does it toy_node.a": {}, // swallowed by the reason
 		`plumbline ignore toy_node.a —until 2027-03-01 --reason "the autoscaler's"`: {
 			Verb: prcomment.VerbIgnore, Addresses: []string{"toy_node.a"}, Until: day, Reason: "the autoscaler's"},
+		"plumbline pause --reason the autoscaler's doing, it's \"theirs\" --until 2027-03-01": {
+			Verb: prcomment.VerbPause, Until: day, Reason: `the autoscaler's doing, it's "theirs"`},
 		"plumbline pause": {Verb: prcomment.VerbPause},
 		"plumbline pause --reason provider is throttled --until 2027-03-01": {
 			Verb: prcomment.VerbPause, Until: day, Reason: "provider is throttled"},

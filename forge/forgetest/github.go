@@ -585,6 +585,25 @@ func (g *GitHub) CommentsOf(t testing.TB, repo forge.Repo, number int) []string 
 	return bodies
 }
 
+// BodyOf returns the body of a pull request or an issue.
+func (g *GitHub) BodyOf(t testing.TB, repo forge.Repo, number int) (body string) {
+	t.Helper()
+	g.onIssue(t, repo, number, func(_ *ghRepo, i *ghIssue) { body = i.body })
+	return body
+}
+
+// ReadFile returns a file at the tip of a branch.
+func (g *GitHub) ReadFile(t testing.TB, repo forge.Repo, branch, name string) string {
+	t.Helper()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	text, err := git(g.mustRepo(t, repo).dir, nil, "cat-file", "blob", "refs/heads/"+branch+":"+name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 // StateOf returns how far a pull request has come.
 func (g *GitHub) StateOf(t testing.TB, repo forge.Repo, number int) forge.State {
 	t.Helper()

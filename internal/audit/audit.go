@@ -84,6 +84,7 @@ func DetailKeys() []string {
 		"engine",    // Terraform or OpenTofu
 		"event",     // the key of the event that led here
 		"ladder",    // of drift
+		"issue",     // its number on the forge
 		"lineage",   // of the state
 		"lock",      // id of Terraform's state lock
 		"plan",      // id

@@ -29,6 +29,13 @@ func (h *errand) command(ctx context.Context) error {
 	if ev.Comment == nil {
 		return &overError{"the event holds no comment"}
 	}
+	if ev.Comment.Issue {
+		ours, err := h.issueCommand(ctx)
+		if err == nil && !ours {
+			err = &overError{"the issue is none of ours"}
+		}
+		return err
+	}
 	cmd, is, wrong := prcomment.ParseCommand(ev.Comment.Body)
 	if !is {
 		return &overError{"the comment is no command"}
