@@ -399,15 +399,3 @@ func ruleLine(r workspaces.IgnoreRule) string {
 	}
 	return text
 }
-
-// driftIssueAt reads the issue with a number.
-func (s *store) driftIssueAt(ctx context.Context, tx *sql.Tx, repo RepoID, number int) (DriftIssueRow, bool, error) {
-	row, ok, err := first(ctx, tx, func(row scanner) (i DriftIssueRow, err error) {
-		err = row.Scan(&i.Repository, &i.Key, &i.Number, &i.URL)
-		return i, err
-	}, "SELECT repository, key, number, url FROM drift_issue WHERE repository = $1 AND number = $2", string(repo), number)
-	if err != nil {
-		return DriftIssueRow{}, false, fmt.Errorf("read the issue %s#%d: %w", repo, number, err)
-	}
-	return row, ok, nil
-}
