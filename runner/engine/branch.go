@@ -215,6 +215,16 @@ func (h *errand) meetBranch(ctx context.Context, mirror *clone, branch, seen, ti
 	})
 }
 
+// firstSeen takes a branch that is not known as it is, without looking into it. What workspaces the default branch has is
+// found out soon.
+func (e *Engine) firstSeen(ctx context.Context, tx *sql.Tx, repo Repository, branch, tip string) error {
+	met, err := e.store.moveBranch(ctx, tx, repo.ID, branch, "", tip)
+	if err != nil || !met || branch != repo.DefaultBranch {
+		return err
+	}
+	return e.send(ctx, tx, repo.ID, eventStock, 0, tip)
+}
+
 // rewritten starts anew from the tip of a branch that was pushed with force. Which changes that took away or brought back
 // nobody can tell, so nothing is applied.
 func (h *errand) rewritten(ctx context.Context, branch, seen, tip string) error {

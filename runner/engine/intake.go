@@ -19,6 +19,7 @@ const FromEngine Source = "engine"
 // The kinds of events that the engine makes for itself. No forge's payload is decoded to them.
 const (
 	eventStale       forge.Kind = "plumbline-stale"       // After is an apply that moved what the change's plans rest on
+	eventStock       forge.Kind = "plumbline-stock"       // After is the tip of the default branch: its workspaces are yet to be known
 	eventInterrupted forge.Kind = "plumbline-interrupted" // After is an apply of the change that ended on the way
 	eventLook        forge.Kind = "plumbline-look"        // the base branch moved: what the change waits for may be there
 	eventMerge       forge.Kind = "plumbline-merge"       // After is the apply after which the change may be merged
@@ -85,6 +86,8 @@ func (h *errand) work(ctx context.Context) error {
 		return h.command(ctx)
 	case forge.Pushed:
 		return h.pushed(ctx)
+	case eventStock:
+		return h.advance(ctx, h.repo.DefaultBranch, h.event.ReceivedAt)
 	case eventStale:
 		return h.stale(ctx, ev.Change, ev.After)
 	case eventInterrupted:

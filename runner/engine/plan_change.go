@@ -198,7 +198,7 @@ func (h *errand) begin(ctx context.Context, row ChangeRow, op Operation, runs []
 			return nil, err
 		}
 		// What is merged from now on is new: a merge that is the first one heard of a branch must not be taken for its past.
-		if _, err := h.store.moveBranch(ctx, tx, h.repo.ID, op.Branch, "", op.BaseCommit); err != nil {
+		if err := h.firstSeen(ctx, tx, h.repo, op.Branch, op.BaseCommit); err != nil {
 			return nil, err
 		}
 		if err := h.settle(ctx, tx, added.ID); err != nil {
