@@ -492,8 +492,20 @@ func oldRowsAreTrimmed(t *testing.T, o database.Options) {
 		})
 	}
 	exec(t, e, "UPDATE report SET told = wanted, told_at = 1")
+	var looks []Operation
+	for range 2 {
+		look, _ := w.add(KindDrift, 0, "a")
+		w.end(w.claim(look, "a", "p"), Unchanged)
+		looks = append(looks, look)
+	}
+	exec(t, e, "UPDATE operation SET finished_at = 1")
+	exec(t, e, "UPDATE run SET ended_at = 1 WHERE operation = $1", looks[0].ID)
+	exec(t, e, "UPDATE operation SET ended_at = 1 WHERE id = $1", looks[0].ID)
 	if err := e.trim(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if got := text(t, e, "SELECT id FROM operation") + " " + text(t, e, "SELECT operation FROM run"); got != looks[1].ID+" "+looks[1].ID {
+		t.Errorf("looks left: %s", got)
 	}
 	if got := text(t, e, "SELECT key FROM event ORDER BY key"); got != fresh+" "+waiting {
 		t.Errorf("events left: %s", got)

@@ -243,6 +243,7 @@ func (e *Engine) lookInto(ctx context.Context, r Run) {
 func (e *Engine) trim(ctx context.Context) error {
 	now := e.Now()
 	month, quarter := millis(now.AddDate(0, -1, 0)), millis(now.AddDate(0, -3, 0))
+	day, year := millis(now.AddDate(0, 0, -1)), millis(now.AddDate(-1, 0, 0))
 	err := e.DB.Tx(ctx, func(tx *sql.Tx) error {
 		for _, t := range []struct {
 			statement string
@@ -250,6 +251,10 @@ func (e *Engine) trim(ctx context.Context) error {
 		}{
 			// Forges redeliver within days.
 			{"DELETE FROM event WHERE status <> 'waiting' AND ended_at < $1", month},
+			// What looks for drift have found is in rows of its own; there are thousands of looks each hour.
+			{"DELETE FROM run WHERE kind = 'drift' AND ended_at > 0 AND ended_at < $1", day},
+			{"DELETE FROM operation WHERE kind = 'drift' AND status <> 'running' AND finished_at > 0 AND ended_at < $1 AND NOT EXISTS (SELECT 1 FROM run WHERE run.operation = operation.id)", day},
+			{"DELETE FROM sweep_history WHERE at < $1", year},
 			{"DELETE FROM process WHERE ended_at > 0 AND ended_at < $1", month},
 			// A target that has taken nothing for a month will not want it all.
 			{"DELETE FROM outbox WHERE due_at < $1", month},

@@ -26,6 +26,9 @@ CREATE INDEX sweep_due ON sweep (next_at) WHERE gone = 0 AND operation = '' AND 
 CREATE INDEX sweep_asked ON sweep (asked_at) WHERE asked_at > 0;
 CREATE INDEX sweep_working ON sweep (operation) WHERE operation <> '';
 
+CREATE INDEX run_drift_ended ON run (ended_at) WHERE kind = 'drift';
+CREATE INDEX operation_drift_ended ON operation (ended_at) WHERE kind = 'drift';
+
 -- When the next look of an account may begin; '' is all accounts together.
 CREATE TABLE drift_rate (
   account TEXT PRIMARY KEY,
