@@ -15,7 +15,9 @@ func (w *renderer) footer() {
 		if n[StatusHeld] > 0 {
 			parts = append(parts, "`plumbline apply` applies what is held, as it is shown here")
 		}
-		parts = append(parts, "`plumbline plan` plans again")
+		if n[StatusApplied]+n[StatusUnchanged]+n[StatusRemoved] < len(w.workspaces) {
+			parts = append(parts, "`plumbline plan` plans again")
+		}
 	case KindDrift, KindUnlock:
 	default:
 		if n[StatusPlanned]+n[StatusHeld] > 0 && n[StatusWaiting]+n[StatusRunning] == 0 && w.report.Notice == "" {
@@ -28,7 +30,9 @@ func (w *renderer) footer() {
 				parts = append(parts, "`plumbline apply` applies it")
 			}
 		}
-		parts = append(parts, "`plumbline plan` plans again")
+		if len(w.workspaces) > 0 { // else the notice says what would help
+			parts = append(parts, "`plumbline plan` plans again")
+		}
 	}
 	parts = append(parts, "`plumbline help` tells more")
 	w.pages.block("---\n<sub>" + lead + strings.Join(parts, " · ") + "</sub>\n")

@@ -59,7 +59,11 @@ func (h *webhooks) serve(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	answerJSON(w, http.StatusAccepted, map[string]int{"accepted": receipt.Accepted, "known": receipt.Known, "ignored": receipt.Ignored})
-	h.log.Info("webhook", "forge", name, "accepted", receipt.Accepted, "known", receipt.Known, "ignored", receipt.Ignored)
+	level := slog.LevelInfo
+	if receipt.Accepted == 0 {
+		level = slog.LevelDebug // our own comments and statuses come back as events
+	}
+	h.log.Log(req.Context(), level, "webhook", "forge", name, "accepted", receipt.Accepted, "known", receipt.Known, "ignored", receipt.Ignored)
 }
 
 func (h *webhooks) receive(w http.ResponseWriter, req *http.Request, name string) (engine.Receipt, error) {

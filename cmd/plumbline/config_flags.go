@@ -18,10 +18,10 @@ func configFlags() []cli.Flag {
 	return append(storageFlags(),
 		overFlag("listen", "`ADDRESS` to listen on"),
 		overFlag("public_url", "`URL` at which people reach the pages"),
-		overFlag("plan_store", "where plans are kept: a directory or s3://BUCKET/PREFIX"),
+		overFlag("plan_store", "`LOCATION` of plans: a directory or s3://BUCKET/PREFIX"),
 		overFlag("parallel", "run `N` workspaces at once; 0 for as many as there are cores"),
 		overFlag("status_limit", "up to `N` workspaces of a pull request have a status each"),
-		overFlag("grace", "how long running applies may take to end after SIGTERM"),
+		overFlag("grace", "how long applies may take to end after SIGTERM: a `DURATION` such as 10m"),
 		overFlag("log.level", "`LEVEL` of the log: debug, info, warn or error"),
 		overFlag("log.format", "`FORMAT` of the log: text or json"),
 		overFlag("traces.endpoint", "`URL` of a collector that takes traces by OTLP over HTTP"),
@@ -33,7 +33,7 @@ func storageFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "config", Usage: "`FILE` with the server's configuration", Value: "server.yaml", EnvVars: []string{"PLUMBLINE_CONFIG"}},
 		overFlag("data_dir", "`DIR` for what the server keeps"),
-		overFlag("database", "postgres://… (default: SQLite in data_dir)"),
+		overFlag("database", "`URL` of a PostgreSQL database, postgres://…, instead of SQLite in data_dir"),
 		overFlag("plan_key_file", "`FILE` with the key that seals plans"),
 	}
 }

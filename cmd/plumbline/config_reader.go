@@ -114,6 +114,15 @@ func (r *configReader) syntax(err error, data []byte) {
 		r.wrong(at, "put text with special characters in quotes", "not YAML")
 		return
 	}
+	if strings.Contains(text, "cannot start any token") {
+		for i, line := range bytes.Split(data, []byte("\n")) {
+			if bytes.HasPrefix(bytes.TrimLeft(line, " "), []byte("\t")) {
+				at.Line = i + 1
+				r.wrong(at, "indent with spaces", "not YAML: the line is indented with a tab")
+				return
+			}
+		}
+	}
 	r.wrong(at, "see https://yaml.org for the format", "not YAML: %s", text)
 }
 

@@ -161,7 +161,7 @@ func (r *configReader) duration(s setting, what string, low, otherwise time.Dura
 	case err != nil:
 		r.wrong(s.place, fix, "%s is %s, which is no duration", what, shown(s.written))
 	case d < low || d > maxDuration:
-		r.wrong(s.place, fmt.Sprintf("write one from %s to %s", low, maxDuration), "%s is %s", what, shown(s.written))
+		r.wrong(s.place, fmt.Sprintf("write one from %s to %s", written(low), written(maxDuration)), "%s is %s", what, shown(s.written))
 	default:
 		return d
 	}
@@ -181,4 +181,17 @@ func (r *configReader) choice(s setting, what, otherwise string, choices ...stri
 		return otherwise
 	}
 	return s.text
+}
+
+// written is a duration as people write it in server.yaml: 10m, where Go says
+// 10m0s.
+func written(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }

@@ -38,7 +38,7 @@ func (p *program) interrupts() (ctx context.Context, hurry <-chan struct{}, stop
 			switch {
 			case n == 1 && grace > 0:
 				cancel()
-				fmt.Fprintf(p.stderr, "plumbline: stopping. Plans are interrupted; applies may take %s to end. A second signal asks their Terraform to stop.\n", grace)
+				fmt.Fprintf(p.stderr, "plumbline: stopping. Plans are interrupted; applies may take %s to end. A second signal asks their Terraform to stop.\n", written(grace))
 			case n == 2 && grace > 0:
 				close(closing)
 				fmt.Fprintln(p.stderr, "plumbline: stopping at once. Terraform is asked to stop and to save its state.")

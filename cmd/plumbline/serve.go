@@ -166,7 +166,7 @@ func (c *serverConfig) describe() string {
 			hooks = append(hooks, "/webhook/"+f.name)
 		}
 		if f.poll > 0 {
-			polled = append(polled, f.name+" every "+f.poll.String())
+			polled = append(polled, f.name+" every "+written(f.poll))
 		}
 	}
 	text := ""

@@ -93,7 +93,7 @@ func checkForge(ctx context.Context, f engine.ForgeOptions, log *slog.Logger) er
 		log.Warn("the forge does not answer; it is asked again when there is work", "error", err)
 		return nil
 	}
-	log.Info("forge", "as", login, "repos", strings.Join(f.Repos, " "))
+	log.Info("the forge accepts our credentials", "as", login, "repos", strings.Join(f.Repos, " "))
 	var patterns []string
 	for _, name := range f.Repos {
 		if strings.Contains(name, "*") {

@@ -38,7 +38,9 @@ type explained struct {
 }
 
 func (e *explained) Error() string {
-	return fmt.Sprintf("%v (%s): %v", e.means, e.advice, e.err)
+	// A driver that tried several addresses tells of each on a line of its own.
+	lines := strings.FieldsFunc(e.err.Error(), func(r rune) bool { return r == '\n' || r == '\t' })
+	return fmt.Sprintf("%v (%s): %s", e.means, e.advice, strings.Join(lines, " "))
 }
 
 func (e *explained) Unwrap() []error { return []error{e.means, e.err} }

@@ -166,7 +166,7 @@ func (h *errand) refused(ctx context.Context, row ChangeRow, cmd prcomment.Comma
 	return h.conclude(ctx, func(*sql.Tx) ([]audit.Entry, error) {
 		return []audit.Entry{{
 			Actor: h.event.Event.Comment.Author, Action: verb, Change: int64(row.Number), Commit: row.Head.Commit, Allowed: false,
-			Reason: "refused: " + no.noted, Details: h.commandDetails(cmd),
+			Reason: no.noted, Details: h.commandDetails(cmd),
 		}}, nil
 	})
 }

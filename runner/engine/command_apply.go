@@ -112,7 +112,7 @@ func judgeOpen(w *workspaces.Workspace, head string, plan Run, applied bool, app
 	case w.Apply == "never":
 		return leave("is never applied from here: `%s` says `apply: never`.", workspaces.ConfigFile)
 	case w.Apply != "on-comment":
-		return leave("is applied when this is merged: `%s` says `apply: %s`.", workspaces.ConfigFile, w.Apply)
+		return leave("is applied when this is merged: its `apply` is `%s`, as it is unless `%s` on the base branch says otherwise.", w.Apply, workspaces.ConfigFile)
 	case applied:
 		return leave("is applied already.")
 	case missing != "":

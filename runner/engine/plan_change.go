@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
@@ -274,7 +275,7 @@ func (h *errand) wait(ctx context.Context, row ChangeRow, p planRequest, n Notic
 		}
 		return []audit.Entry{{
 			Actor: p.actor, Action: string(KindPlan), Change: int64(row.Number), Commit: row.Head.Commit, Allowed: false,
-			Reason: "not planned: " + n.Short, Details: map[string]string{"event": h.event.Event.Key, "branch": row.Base.Branch},
+			Reason: "not planned: " + strings.TrimPrefix(n.Short, "not planned: "), Details: map[string]string{"event": h.event.Event.Key, "branch": row.Base.Branch},
 		}}, nil
 	})
 	h.cancel(errCancelled, cancelled...)
