@@ -265,6 +265,8 @@ func (t *tally) verdict(kind Kind) (forge.StatusState, string) {
 		verb, past = "applying", "applied"
 	}
 	switch {
+	case t.all == 0 && kind == KindApply: // it was applied before the merge
+		return forge.Success, "nothing is left to apply"
 	case t.all == 0:
 		return forge.Success, "no workspace is touched"
 	case t.bad > 0 && t.pending == 0:
