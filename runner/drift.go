@@ -72,10 +72,6 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 		}
 		return m, drift.Find(against(m, applied, known, classes)), nil
 	}
-	judge := func(findings []drift.Finding) drift.Verdict {
-		here, ahead := drift.Ahead(findings, o.Newer, o.NewerCommit)
-		return drift.Decide(here, policy, r.opts.Now()).Beside(drift.Decide(ahead, policy, r.opts.Now()))
-	}
 	m, findings, err := look()
 	if err != nil {
 		return fail(err)
@@ -86,7 +82,9 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 		}
 		findings = drift.Find(against(m, applied, known, classes))
 	}
-	verdict := judge(findings)
+	here, ahead := drift.Ahead(findings, o.Newer, o.NewerCommit)
+	waiting := drift.Decide(ahead, policy, r.opts.Now())
+	verdict := drift.Decide(here, policy, r.opts.Now()).Beside(waiting)
 	if o.Judged != nil {
 		o.Judged(verdict)
 	}
@@ -124,11 +122,16 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 	if applied, known, err = r.lastApplied(ctx, w.Name); err != nil {
 		return fail(fmt.Errorf("the drift was corrected, but whether it is gone is not known: %w", err))
 	}
-	_, left, err := look()
+	m, left, err := look()
 	if err != nil {
 		return fail(fmt.Errorf("the drift was corrected, but whether it is gone is not known: %w", err))
 	}
-	r.settle(ctx, verdict, left, judge(left), &res)
+	if r.settle(ctx, verdict, left, &res); len(found.Perpetual) > 0 {
+		applied.Perpetual = slices.Concat(applied.Perpetual, found.Perpetual)
+		left = drift.Find(against(m, applied, known, classes))
+	}
+	found.Left = drift.Decide(left, policy, r.opts.Now()).Beside(waiting)
+	found.Remaining = remaining(found.Left)
 	res.Status = Unchanged
 	if found.Remaining > 0 {
 		res.Status = Drifted
@@ -269,7 +272,7 @@ func (r *Runner) lastApplied(ctx context.Context, workspace string) (applied pla
 // settle compares what a second look still finds with what was corrected. A
 // finding that is back at once is noise of its provider, not drift, and is
 // remembered as such, so that it is never corrected again.
-func (r *Runner) settle(ctx context.Context, verdict drift.Verdict, left []drift.Finding, after drift.Verdict, res *Result) {
+func (r *Runner) settle(ctx context.Context, verdict drift.Verdict, left []drift.Finding, res *Result) {
 	found := res.Drift
 	var perpetual []string
 	for _, j := range verdict.Findings {
@@ -282,8 +285,7 @@ func (r *Runner) settle(ctx context.Context, verdict drift.Verdict, left []drift
 		}
 		found.Corrected = append(found.Corrected, j.Finding)
 	}
-	found.Left, found.Perpetual = after, perpetual
-	found.Remaining = remaining(after)
+	found.Perpetual = perpetual
 	if len(perpetual) == 0 {
 		return
 	}

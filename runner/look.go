@@ -57,6 +57,17 @@ func (r *Runner) AsApplied(ctx context.Context, w *workspaces.Workspace) (same, 
 	return now.configuration == applied.Plan.ConfigurationDigest, true, nil
 }
 
+// SameInputs reports whether a workspace is planned from the same here and in another checkout: files, lock file, settings
+// and variables. There need not be any files on disk yet.
+func (r *Runner) SameInputs(ctx context.Context, w *workspaces.Workspace, other *Runner, there *workspaces.Workspace) (bool, error) {
+	one, err := r.digest(ctx, w, terraform.Binary{})
+	if err != nil {
+		return false, err
+	}
+	two, err := other.digest(ctx, there, terraform.Binary{})
+	return err == nil && one.inputs == two.inputs, err
+}
+
 // facts are what package drift needs to know of a plan.
 func facts(p planstore.Plan) drift.Facts {
 	if len(p.FloatingModules) > 0 {

@@ -44,11 +44,18 @@ func (e *Engine) recoverRun(ctx context.Context, r Run) error {
 	if died.IsZero() {
 		died = r.StartedAt // its worker, in this process, has left it
 	}
-	err = t.examine(ctx, died)
+	if r.Kind == KindDrift {
+		err = t.examineCorrection(ctx, died)
+	} else {
+		err = t.examine(ctx, died)
+	}
 	if err == nil || ctx.Err() != nil || t.Now().Sub(died) < examinedFor {
 		return err
 	}
 	t.log.Error("what became of an interrupted apply was not found out", "run", r.ID, "workspace", r.Workspace, "error", err)
+	if r.Kind == KindDrift {
+		return t.lookAgain(ctx, "what became of it could not be found out")
+	}
 	return t.write(ctx, r, Interrupted, runner.Result{
 		Status: runner.Failed, Err: fmt.Errorf("%w. What became of it could not be found out: %w", runner.ErrInterrupted, err),
 	})

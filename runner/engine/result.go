@@ -51,7 +51,7 @@ func statusOf(s runner.Status) Status {
 	switch s {
 	case runner.Partly:
 		return Partly
-	case runner.Planned, runner.Unchanged, runner.Applied, runner.Held, runner.Skipped, runner.Removed:
+	case runner.Planned, runner.Unchanged, runner.Applied, runner.Held, runner.Skipped, runner.Removed, runner.Drifted:
 		return Status(s)
 	}
 	return Failed

@@ -29,7 +29,9 @@ type task struct {
 	merged bool
 	// released reports that the lock of the state was released.
 	released bool
-	times    phaseTimes
+	// drift is what a look for drift has seen so far.
+	drift driftLook
+	times phaseTimes
 }
 
 // workRun works a run: it claims it and brings it to its end. ctx ends with one of the causes in engine.go.
@@ -96,6 +98,9 @@ func (t *task) do(ctx context.Context) runner.Result {
 		return failed(err)
 	}
 	defer release()
+	if t.run.Kind == KindDrift {
+		return t.lookForDrift(ctx)
+	}
 	f, err := t.furnish(ctx)
 	if err != nil {
 		return failed(err)
@@ -114,6 +119,7 @@ func (t *task) do(ctx context.Context) runner.Result {
 
 // furnished is a site that a run can be run in.
 type furnished struct {
+	commit    string
 	runner    *runner.Runner
 	workspace *workspaces.Workspace
 	set       *workspaces.Set
@@ -150,11 +156,42 @@ func (t *task) furnishOnce(ctx context.Context) (*furnished, error) {
 	if err := c.ensure(ctx, t.op); err != nil {
 		return nil, err
 	}
-	f := &furnished{}
-	if f.set, err = t.rules(ctx, c); err != nil {
+	set, err := t.rules(ctx, c)
+	if err != nil {
 		return nil, err
 	}
+	f, err := t.open(ctx, c, t.op.Commit, set)
+	if err != nil {
+		return nil, err
+	}
+	if !f.workspace.Removed {
+		err = t.lay(ctx, c, f)
+	}
+	if err != nil {
+		f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// lay writes the files of a commit into the site, in place of those that lie there.
+func (t *task) lay(ctx context.Context, c *clone, f *furnished) error {
 	site := t.siteDir(t.repo, t.run.Workspace)
+	// What Terraform reads while it runs is not exchanged under its feet.
+	applying, err := runner.Applying(siteData(site), t.run.Workspace)
+	if err != nil {
+		return err
+	}
+	if applying {
+		return errOccupied
+	}
+	_, err = c.materialise(ctx, f.commit, t.run.Workspace, site)
+	return err
+}
+
+// open makes a runner over the site as it is with the files of a commit, which the mirror has. They need not lie there yet.
+func (t *task) open(ctx context.Context, c *clone, at string, set *workspaces.Set) (*furnished, error) {
+	f := &furnished{commit: at, set: set}
 	var known bool
 	if f.workspace, known = f.set.Get(t.run.Workspace); !known {
 		f.workspace = &workspaces.Workspace{Name: t.run.Workspace, Dir: t.run.Dir, Removed: true}
@@ -162,30 +199,25 @@ func (t *task) furnishOnce(ctx context.Context) (*furnished, error) {
 		w := *f.workspace
 		w.Reasons = t.run.Reasons
 		f.workspace = &w
-		// What Terraform reads while it runs is not exchanged under its feet.
-		applying, err := runner.Applying(siteData(site), t.run.Workspace)
-		if err != nil {
-			return nil, err
-		}
-		if applying {
-			return nil, errOccupied
-		}
-		if _, err := c.materialise(ctx, t.op.Commit, t.run.Workspace, site); err != nil {
-			return nil, err
-		}
 	}
-	if f.tree, err = c.tree(ctx, t.op.Commit); err != nil {
+	var err error
+	if f.tree, err = c.tree(ctx, at); err != nil {
 		return nil, err
 	}
-	commit := t.op.Commit
+	commit := at
 	if t.run.Kind == KindPlan && t.op.HeadCommit != "" && !t.merged {
-		commit = t.op.HeadCommit // what people know; Commit is its merge, which nobody has seen
+		commit = t.op.HeadCommit // what people know; the other is its merge, which nobody has seen
+	}
+	site := t.siteDir(t.repo, t.run.Workspace)
+	before := t.begin
+	if t.run.Kind == KindDrift {
+		before = t.beginCorrection
 	}
 	options := runner.Options{
 		Root: siteFiles(site), Files: f.tree, Set: f.set, Repository: string(t.repo.ID), Commit: commit, Change: scope(t.op),
 		Plans: t.plans, Installer: t.Installer, Providers: t.Providers, WorkDir: siteData(site), Environ: t.Environ, Parallel: 1,
 		LocalState: t.stateDir(t.repo), RefuseLocalState: t.Shared, Settle: true,
-		Before: t.begin, Observe: t.observe, Log: t.log, Now: t.Now,
+		Before: before, Observe: t.observe, Log: t.log, Now: t.Now,
 	}
 	if f.runner, err = runner.New(options); err != nil {
 		f.close()
@@ -294,8 +326,16 @@ func (t *task) write(ctx context.Context, r Run, to Status, res runner.Result) e
 		if err := t.settle(ctx, tx, t.op.ID); err != nil {
 			return err
 		}
-		if now.Kind == KindPlan {
+		switch {
+		case now.Kind == KindPlan, now.Status == Superseded && now.Kind == KindDrift:
 			return nil // it decides nothing
+		case now.Kind == KindDrift:
+			return t.endDrift(ctx, tx, now, res)
+		}
+		if now.Kind == KindApply && now.Status != Superseded {
+			if err := t.noteApply(ctx, tx, now); err != nil {
+				return err
+			}
 		}
 		return t.note(ctx, tx, now, res)
 	})

@@ -36,6 +36,10 @@ type runsWorld struct {
 // doomedRun is what another process needs to work a run of the same engine.
 type doomedRun struct {
 	Data, Forge, Token, Path, Home, Config, Run string
+	// Environ is more for Terraform.
+	Environ []string
+	// Hours is by how much the clock is wrong.
+	Hours int
 }
 
 const runsKey = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -89,10 +93,12 @@ func (j doomedRun) open(ctx context.Context) (*Engine, *database.DB, error) {
 		},
 		Forges:    []ForgeOptions{{Name: "github", Client: client, Repos: []string{"*/*"}}},
 		Installer: terraform.NewInstaller(terraform.InstallerOptions{CacheDir: filepath.Join(j.Home, "terraform"), SearchPath: j.Path}),
-		Environ: []string{
+		Environ: append([]string{
 			"PATH=" + j.Path, "HOME=" + j.Home, "TF_CLI_CONFIG_FILE=" + j.Config, "CHECKPOINT_DISABLE=1",
 			"GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_NOSYSTEM=1",
-		},
+		}, j.Environ...),
+		Drift: DriftOptions{Correct: true},
+		Now:   func() time.Time { return time.Now().Add(time.Duration(j.Hours) * time.Hour) },
 	})
 	if err != nil {
 		return nil, nil, err
@@ -144,7 +150,7 @@ func (w *runsWorld) add(op Operation, runs ...Run) []Run {
 // work works a run, and wants a status of it.
 func (w *runsWorld) work(r Run, want Status) (Run, outcome) {
 	w.Helper()
-	if err := w.workRun(w.Context(), r.ID); err != nil {
+	if err := w.workAs(w.Context(), r.ID); err != nil {
 		w.Fatal(err)
 	}
 	return w.look(r, want)
@@ -417,9 +423,27 @@ func TestDoomedRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.workRun(t.Context(), job.Run); err != nil {
+	if err := e.workAs(t.Context(), job.Run); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// workAs works a run as workers do: it is in the list of what the process works on.
+func (e *Engine) workAs(ctx context.Context, id string) error {
+	var r Run
+	err := e.DB.Read(ctx, func(tx *sql.Tx) (err error) {
+		r, _, err = e.store.run(ctx, tx, id)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	on, done, ok := e.begin(ctx, runKey(id), &working{what: hintRun, run: Run{ID: id, Repository: r.Repository, Workspace: r.Workspace, Kind: r.Kind}})
+	if !ok {
+		return errors.New("somebody works on it")
+	}
+	defer done()
+	return e.workRun(on, id)
 }
 
 // TestKilledInMidRun kills the server while Terraform applies: the apply goes

@@ -22,6 +22,7 @@ const (
 	Removed     Status = "removed"     // its directory is gone; nothing was run
 	Superseded  Status = "superseded"  // stopped or never begun, because of something newer
 	Released    Status = "released"    // the state lock was released
+	Drifted     Status = "drifted"     // what is real is not what was applied
 )
 
 // transitions is the one table of how a run may go on. What is not in it is a bug, and the store refuses it.
@@ -29,7 +30,7 @@ var transitions = map[Status][]Status{
 	Waiting: {Queued, Skipped, Superseded, Held, Failed},
 	Queued:  {Running, Superseded, Skipped, Failed},
 	// Back to Queued: given back before anything was applied.
-	Running: {Queued, Planned, Unchanged, Applied, Partly, Held, Skipped, Failed, Interrupted, Removed, Superseded, Released},
+	Running: {Queued, Planned, Unchanged, Applied, Partly, Held, Skipped, Failed, Interrupted, Removed, Superseded, Released, Drifted},
 }
 
 // Ended reports whether a run in this status is over.

@@ -172,7 +172,7 @@ func runIsClaimedOnce(t *testing.T, w *rowsWorld) {
 
 func stepsOutsideTheTableAreRefused(t *testing.T, w *rowsWorld) {
 	o, _ := w.add(KindPlan, 1, "a")
-	all := []Status{Waiting, Queued, Running, Planned, Unchanged, Applied, Partly, Held, Skipped, Failed, Interrupted, Removed, Superseded, Released}
+	all := []Status{Waiting, Queued, Running, Planned, Unchanged, Applied, Partly, Held, Skipped, Failed, Interrupted, Removed, Superseded, Released, Drifted}
 	r := w.find(o, "a")
 	for _, from := range all {
 		for _, to := range all {
