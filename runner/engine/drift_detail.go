@@ -13,8 +13,13 @@ type findingDetail struct {
 	drift.Judged
 	// Fight is why a finding is not corrected any more though its verdict allows it; "" when nobody fights back.
 	Fight string `json:"fight,omitempty"`
+	// Refused is why nothing was corrected though the verdict allows it, or why the correction stopped on the way; "" when
+	// nothing stood in the way.
+	Refused string `json:"refused,omitempty"`
 	// Commit is what the finding was measured against.
 	Commit string `json:"commit,omitempty"`
+	// Newer is the commit at the tip of the branch, where it was planned as well; "" where it was not.
+	Newer string `json:"newer,omitempty"`
 }
 
 // The contexts that seals are bound to: what is sealed for one place cannot be put in another.

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,75 +10,17 @@ import (
 
 	"github.com/plumbline-dev/plumbline/drift"
 	"github.com/plumbline-dev/plumbline/internal/audit"
-	"github.com/plumbline-dev/plumbline/planstore"
 	"github.com/plumbline-dev/plumbline/runner"
 )
-
-// findingDetail is what is told of a finding, as it rests sealed in its row.
-type findingDetail struct {
-	drift.Judged
-	// Refused is why nothing was corrected although this was allowed; "" when nothing stood in the way.
-	Refused string `json:"refused,omitempty"`
-	// Commit is the newer commit that was looked at beside the applied one; "" for none.
-	Commit string `json:"commit,omitempty"`
-}
-
-func (d findingDetail) seal(plans *planstore.Store, repo RepoID, workspace string) ([]byte, error) {
-	text, err := json.Marshal(d)
-	if err != nil {
-		return nil, fmt.Errorf("write down a finding of %s: %w", workspace, err)
-	}
-	return plans.Seal(findingPlace(repo, workspace, d.Key), text)
-}
-
-func findingPlace(repo RepoID, workspace, key string) string {
-	return "finding " + string(repo) + " " + workspace + " " + key
-}
-
-// openFinding reads what is told of a finding.
-func openFinding(plans *planstore.Store, f FindingRow) (findingDetail, error) {
-	var d findingDetail
-	if len(f.Detail) == 0 {
-		return d, nil
-	}
-	text, err := plans.Unseal(findingPlace(f.Repository, f.Workspace, f.Key), f.Detail)
-	if err == nil {
-		err = json.Unmarshal(text, &d)
-	}
-	if err != nil {
-		return d, fmt.Errorf("read a finding of %s: %w", f.Workspace, err)
-	}
-	return d, nil
-}
-
-// problemPlace is what a sweep's problem is sealed for.
-func problemPlace(repo RepoID, workspace string) string {
-	return "sweep " + string(repo) + " " + workspace
-}
-
-// openProblem reads why the newest look at a workspace came to no answer; "" if it came to one.
-func openProblem(plans *planstore.Store, w Sweep) (string, error) {
-	if len(w.Problem) == 0 {
-		return "", nil
-	}
-	text, err := plans.Unseal(problemPlace(w.Repository, w.Workspace), w.Problem)
-	if err != nil {
-		return "", fmt.Errorf("read why a look at %s came to no answer: %w", w.Workspace, err)
-	}
-	return string(text), nil
-}
 
 // findingRows are the rows of findings.
 func (t *task) findingRows(found []drift.Judged, refused error) ([]FindingRow, error) {
 	var rows []FindingRow
 	now := t.Now()
 	for _, j := range found {
-		d := findingDetail{Judged: j}
+		d := findingDetail{Judged: j, Fight: t.drift.stopped[j.Key], Commit: t.drift.at, Newer: t.drift.newer}
 		if refused != nil && j.Allowed {
 			d.Refused = refused.Error()
-		}
-		if t.drift.tip != t.op.Commit {
-			d.Commit = t.drift.tip
 		}
 		row := FindingRow{Key: j.Key, Address: j.Address, Class: j.Class, Cause: j.Cause, Noise: j.Cause == drift.CausePerpetual}
 		if _, stopped := t.drift.stopped[j.Key]; stopped {
@@ -89,7 +30,7 @@ func (t *task) findingRows(found []drift.Judged, refused error) ([]FindingRow, e
 			}
 		}
 		var err error
-		if row.Detail, err = d.seal(t.plans, t.run.Repository, t.run.Workspace); err != nil {
+		if row.Detail, err = sealFinding(t.plans, t.run.Repository, t.run.Workspace, d); err != nil {
 			return nil, err
 		}
 		rows = append(rows, row)
@@ -126,7 +67,7 @@ func (t *task) endDrift(ctx context.Context, tx *sql.Tx, r Run, res runner.Resul
 		if res.Err != nil {
 			text = res.Err.Error()
 		}
-		if problem, err = t.plans.Seal(problemPlace(r.Repository, r.Workspace), []byte(text)); err != nil {
+		if problem, err = sealProblem(t.plans, r.Repository, r.Workspace, text); err != nil {
 			return err
 		}
 		if t.drift.verdict != nil {
@@ -300,6 +241,3 @@ func (t *task) noteApply(ctx context.Context, tx *sql.Tx, r Run) error {
 	}
 	return nil
 }
-
-// wantIssue asks for the issue of a workspace to be brought to what is known of its drift.
-func (e *Engine) wantIssue(context.Context, *sql.Tx, RepoID, string) error { return nil }

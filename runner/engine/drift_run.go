@@ -34,6 +34,8 @@ type driftLook struct {
 	paused  string
 	// fresh says that the workspace was just applied.
 	fresh bool
+	// at is the commit that is looked at, and newer the one at the tip if that is planned as well.
+	at, newer string
 	// verdict is what was decided before anything was corrected; nil as long as nothing was.
 	verdict *drift.Verdict
 }
@@ -71,6 +73,7 @@ func (t *task) lookForDrift(ctx context.Context) runner.Result {
 		applied = tip
 	} else {
 		defer applied.close()
+		t.drift.newer = tip.commit
 		// The tip first, so that the site then is as it is to be for a correction.
 		if err := t.lay(ctx, c, tip); err != nil {
 			return failed(err)
@@ -81,6 +84,7 @@ func (t *task) lookForDrift(ctx context.Context) runner.Result {
 			notes = append(notes, fmt.Sprintf("Commit %s, which waits for its apply, cannot be planned: %v.", short(tip.commit), err))
 		}
 	}
+	t.drift.at = applied.commit
 	if err := t.lay(ctx, c, applied); err != nil {
 		return failed(err)
 	}

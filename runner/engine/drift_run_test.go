@@ -243,7 +243,9 @@ func TestDriftIsCorrected(t *testing.T) {
 		t.Error("what was found stands in the row in clear")
 	}
 	d, err := openFinding(w.plans(), found[0])
-	if err != nil || !slices.ContainsFunc(d.Attributes, func(a drift.Attribute) bool { return a.Path == "tags.owner" && strings.Contains(a.Before, "canary-you") }) {
+	if err != nil || !slices.ContainsFunc(d.Attributes, func(a drift.Attribute) bool {
+		return a.Path == "tags.owner" && strings.Contains(a.Before, "canary-you")
+	}) {
 		t.Errorf("what is told of it: %+v, %v", d, err)
 	}
 	var looks []Look
