@@ -163,8 +163,9 @@ func (s *story) write(ctx context.Context) error {
 func (s *story) notice(there forge.Issue) {
 	switch {
 	case s.row.Open && !there.Open && s.row.AcknowledgedAt.IsZero():
-		s.row.AcknowledgedAt = s.Now()
-		if !there.ClosedAt.IsZero() && there.ClosedAt.Before(s.row.AcknowledgedAt) {
+		// What it said when it was last written was seen by whoever closed it, whatever the forge's clock says.
+		s.row.AcknowledgedAt = s.row.WrittenAt
+		if there.ClosedAt.After(s.row.WrittenAt) {
 			s.row.AcknowledgedAt = there.ClosedAt
 		}
 	case there.Open && s.wanted:
