@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -253,8 +254,9 @@ func (d *desk) later(by time.Duration) { d.ahead.Add(int64(by)) }
 func (d *desk) pages() []string {
 	d.t.Helper()
 	var pages []string
+	unfolded := d.gh.CommentsOf(d.t, d.repo, d.change.Number)
 	for _, c := range d.gh.Thread(d.t, d.repo, d.change.Number) {
-		if c.Ours {
+		if c.Ours && slices.Contains(unfolded, c.Body) {
 			pages = append(pages, c.Body)
 		}
 	}
