@@ -152,6 +152,9 @@ func (s *sweep) whole(i *item, explained bool) []reason {
 		}
 	}
 	if len(reasons) == 0 && !explained {
+		if r, ok := s.answered(i); ok {
+			return []reason{r}
+		}
 		from := sources{}
 		for n, d := range i.deltas {
 			// Only what is known after apply: then something unknown was put in, and that is most often the time.
@@ -162,6 +165,35 @@ func (s *sweep) whole(i *item, explained bool) []reason {
 		reasons = append(reasons, s.facts(i, from))
 	}
 	return reasons
+}
+
+// answered explains a change of which the configuration knows nothing: the object was changed outside, and the provider
+// answers by computing values of its own anew. gavinbunney/kubectl works so. Of an object in the cluster it keeps two
+// fingerprints: one as it was applied, one as it is. If they differ, the first is to be known only after the apply, which
+// sends the same manifest again.
+func (s *sweep) answered(i *item) (reason, bool) {
+	action := i.Action()
+	if i.Outside != "changed" || action != "update" && action != "replace" || len(i.deltas) == 0 || clockwork(i.Type) {
+		return reason{}, false
+	}
+	for _, d := range i.deltas {
+		if !d.unknown || s.expression(i, d) != nil {
+			return reason{}, false
+		}
+	}
+	if s.noiseKeys[i.Key] {
+		return reason{cause: CausePerpetual, why: "the same plan came right after a clean apply"}, true
+	}
+	if s.facts(i, sources{}).cause != CausePerpetual {
+		return reason{}, false // something else has changed since the last apply, too
+	}
+	touched := i.leftAlone()
+	if len(touched) == 0 {
+		return reason{}, false
+	}
+	i.answered = true
+	why := strings.Join(touched, ", ") + ": changed outside Terraform, and the provider would undo that; what it sets is known only after the apply"
+	return reason{cause: CauseOutside, why: why}, true
 }
 
 // appeared explains a resource that is to be created though Terraform does not say that it was deleted.
@@ -531,7 +563,7 @@ func (s *sweep) describe(i *item) {
 		return
 	}
 	i.Needs = s.needs(i.config)
-	if left := i.leftAlone(); len(left) > 0 {
+	if left := i.leftAlone(); len(left) > 0 && !i.answered {
 		i.Detail += "; also changed outside, and not changed back by the plan: " + strings.Join(left, ", ")
 	}
 }

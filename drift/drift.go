@@ -156,6 +156,7 @@ type item struct {
 	deferred string                 // why Terraform put the change off
 	config   string                 // address in the configuration, without instance keys
 	deltas   []delta                // beside Attributes
+	answered bool                   // the plan is the provider's answer to what was changed outside
 	state    explained
 }
 

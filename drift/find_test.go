@@ -80,6 +80,45 @@ func TestComputedDriftBesideAPlan(t *testing.T) {
 	}
 }
 
+// kubectlPlan is what Terraform 1.11 and gavinbunney/kubectl 1.19 say of a node that was relabelled.
+const kubectlPlan = `"resource_drift": [{"address": "kubectl_manifest.n", "mode": "managed", "type": "kubectl_manifest", "name": "n", "change": {
+	"actions": ["update"], "before": {"kind": "Node", "api_version": "v1", "yaml_body": "kind: Node", "live_manifest_incluster": "1", "yaml_incluster": "1"},
+	"after": {"kind": "Node", "api_version": "v1", "yaml_body": "kind: Node", "live_manifest_incluster": "2", "yaml_incluster": "1"}}}],
+	"resource_changes": [{"address": "kubectl_manifest.n", "mode": "managed", "type": "kubectl_manifest", "name": "n", "change": {
+	"actions": ["update"], "before": {"kind": "Node", "api_version": "v1", "yaml_body": "kind: Node", "live_manifest_incluster": "2", "yaml_incluster": "1"},
+	"after": {"kind": "Node", "api_version": "v1", "yaml_body": "kind: Node", "live_manifest_incluster": "2"}, "after_unknown": {"yaml_incluster": true}}}]`
+
+// TestProviderAnswers: a provider that compares for itself plans nothing but values of its own.
+func TestProviderAnswers(t *testing.T) {
+	f := one(t, settled(parse(t, kubectlPlan)))
+	if f.Cause != drift.CauseOutside || f.Class != drift.ClassNode || f.Doubt != "" ||
+		!strings.HasPrefix(f.Detail, "live_manifest_incluster: changed outside Terraform") || strings.Contains(f.Detail, "not changed back") {
+		t.Errorf("got %+v", f)
+	}
+
+	// When anything else has changed since the last apply, that may be the reason.
+	for name, c := range map[string]struct {
+		change func(*drift.Facts)
+		want   drift.Cause
+	}{
+		"files":    {func(f *drift.Facts) { f.InputsDigest = "e" }, drift.CauseUnapplied},
+		"provider": {func(f *drift.Facts) { f.TerraformVersion = "1.12.0" }, drift.CauseUpgrade},
+	} {
+		in := settled(parse(t, kubectlPlan))
+		c.change(&in.Current)
+		if f := one(t, in); f.Cause != c.want {
+			t.Errorf("%s changed: got %+v, want %s", name, f, c.want)
+		}
+	}
+
+	// Noise stays noise, also beside drift.
+	in := settled(parse(t, kubectlPlan))
+	in.Perpetual = []string{one(t, in).Key}
+	if f := one(t, in); f.Cause != drift.CausePerpetual {
+		t.Errorf("after the same plan right after an apply: got %+v, want perpetual", f)
+	}
+}
+
 // TestEmptyIsNoDrift: providers of the older kind turn null into "", [] and {} between an apply and the next refresh.
 func TestEmptyIsNoDrift(t *testing.T) {
 	findings := drift.Find(settled(parse(t, `"resource_drift": [{"address": "a.b", "mode": "managed", "type": "a", "change": {
