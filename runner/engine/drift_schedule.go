@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plumbline-dev/plumbline/internal/notify"
 	"github.com/plumbline-dev/plumbline/internal/schedule"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
@@ -419,6 +420,10 @@ func (e *Engine) tellOverdue(ctx context.Context) error {
 		for _, w := range overdue {
 			w.OverdueToldAt = e.Now()
 			if err := e.store.putSweep(ctx, tx, w); err != nil {
+				return err
+			}
+			event := notify.Event{Workspace: w.Workspace, State: notify.Overdue, Note: "It is to be looked at for drift: every " + w.Every + ". That there was no answer for so long is itself worth a look."}
+			if err := e.tellPeople(ctx, tx, w.Repository, event); err != nil {
 				return err
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,7 +14,9 @@ import (
 
 	"github.com/plumbline-dev/plumbline/drift"
 	"github.com/plumbline-dev/plumbline/internal/database"
+	"github.com/plumbline-dev/plumbline/internal/notify"
 	"github.com/plumbline-dev/plumbline/internal/schedule"
+	"github.com/plumbline-dev/plumbline/planstore"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
@@ -164,10 +167,18 @@ func workspacesAreLookedAtWhenTheyAreDue(t *testing.T, o database.Options) {
 	}
 	// What was not answered for twice the interval is overdue, and told of once.
 	w.pass(2 * time.Hour)
+	w.e.Notify = []*notify.Target{{Name: "ops"}}
+	w.e.Plans = func(repository string) (*planstore.Store, error) {
+		return planstore.Open(t.Context(), planstore.Options{Location: t.TempDir(), KeyFile: filepath.Join(w.e.DataDir, "key"), Repository: repository})
+	}
 	for range 2 {
 		if err := w.e.tellOverdue(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+	}
+	w.e.Notify = nil
+	if got := text(t, w.e, "SELECT workspace FROM outbox"); got != "a" {
+		t.Errorf("people are told of %q", got)
 	}
 	if told := w.sweep("a").OverdueToldAt; !told.Equal(w.e.Now()) {
 		t.Errorf("told that it is overdue at %s", told)
