@@ -40,10 +40,7 @@ func (h *errand) issueCommand(ctx context.Context) (ours bool, err error) {
 	if err != nil || !ours {
 		return false, err
 	}
-	p.workspace, _ = strings.CutPrefix(p.issue.Key, "workspace:")
-	if strings.HasPrefix(p.issue.Key, "group:") {
-		p.workspace = ""
-	}
+	p.workspace, _ = p.issue.workspace()
 	var is bool
 	var wrong error
 	if p.cmd, is, wrong = prcomment.ParseIssueCommand(c.Body); !is {

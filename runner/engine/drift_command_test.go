@@ -52,9 +52,7 @@ func (d *docket) issue(key string) int {
 		d.Fatal(err)
 	}
 	d.write(func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(d.Context(), `INSERT INTO drift_issue (repository, key, number, url, digest, written, written_at, open, acknowledged, turns, opened_at, closed_at) VALUES ($1, $2, $3, $4, '', '', 0, 1, '', 0, 0, 0)`,
-			string(d.id), key, made.Number, made.URL)
-		return err
+		return d.engines[0].store.putDriftIssue(d.Context(), tx, DriftIssueRow{Repository: d.id, Key: key, Number: made.Number, URL: made.URL, Open: true})
 	})
 	return made.Number
 }
