@@ -40,7 +40,9 @@ func (h *errand) issueCommand(ctx context.Context) (ours bool, err error) {
 	if err != nil || !ours {
 		return false, err
 	}
-	p.workspace, _ = p.issue.workspace()
+	if workspace, one := p.issue.workspace(); one {
+		p.workspace = workspace
+	}
 	var is bool
 	var wrong error
 	if p.cmd, is, wrong = prcomment.ParseIssueCommand(c.Body); !is {
