@@ -102,7 +102,14 @@ func (t *task) endDrift(ctx context.Context, tx *sql.Tx, r Run, res runner.Resul
 	if err := t.store.putLook(ctx, tx, look); err != nil {
 		return err
 	}
+	before, _, err := t.store.sweep(ctx, tx, r.Repository, r.Workspace)
+	if err != nil {
+		return err
+	}
 	if err := t.endLook(ctx, tx, r, look.State, problem); err != nil {
+		return err
+	}
+	if err := t.tellPeople(ctx, tx, r.Repository, t.news(before.State, look, left, rows)...); err != nil {
 		return err
 	}
 	if err := t.noteDrift(ctx, tx, r, rows, look, refused); err != nil {

@@ -136,7 +136,7 @@ func (t *task) openApplied(ctx context.Context, c *clone, tip *furnished) (f *fu
 		return nil, nil, context.Cause(ctx)
 	case err != nil:
 		t.log.Info("an applied commit cannot be looked at", "run", t.run.ID, "workspace", t.run.Workspace, "commit", t.op.Commit, "error", said(err))
-		return nil, cannot("it is not to be had any more"), nil
+		return nil, cannot("it is not to be had any more"), nil //nolint:nilerr // the tip has to do
 	case f.workspace.Removed:
 		f.close()
 		return nil, cannot("it has no such workspace"), nil
