@@ -41,7 +41,7 @@ type driftLook struct {
 }
 
 // freshFor is for how long after an apply a first look may take what differs for noise.
-const freshFor = 10 * time.Minute
+const freshFor = 5 * time.Minute
 
 // lookForDrift looks at a workspace, and corrects what may be corrected. The caller occupies the site.
 func (t *task) lookForDrift(ctx context.Context) runner.Result {
@@ -136,7 +136,7 @@ func (t *task) openApplied(ctx context.Context, c *clone, tip *furnished) (f *fu
 		return nil, nil, context.Cause(ctx)
 	case err != nil:
 		t.log.Info("an applied commit cannot be looked at", "run", t.run.ID, "workspace", t.run.Workspace, "commit", t.op.Commit, "error", said(err))
-		return nil, cannot("it is not to be had any more"), nil //nolint:nilerr // the tip has to do
+		return nil, cannot("it is not to be had any more"), nil
 	case f.workspace.Removed:
 		f.close()
 		return nil, cannot("it has no such workspace"), nil
