@@ -30,15 +30,12 @@ type Gitea struct {
 	Token         string // of Robot
 	WebhookSecret string
 
-	t      testing.TB
 	server *parts.GiteaServer
 	hooks  string // where the webhooks for Deliveries go
 	dir    string
 
 	mu         sync.Mutex
 	users      map[string]bool
-	repos      []forge.Repo
-	target     string // of SendWebhooks
 	deliveries []Delivery
 }
 
@@ -48,7 +45,7 @@ func StartGitea(t testing.TB) *Gitea {
 	server := parts.Gitea(t)
 	g := &Gitea{
 		URL: server.URL, Token: server.AddUser(t, Robot), WebhookSecret: randomHex(16),
-		t: t, server: server, dir: t.TempDir(), users: map[string]bool{Robot: true, server.User: true},
+		server: server, dir: t.TempDir(), users: map[string]bool{Robot: true, server.User: true},
 	}
 	listener := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -85,13 +82,6 @@ func (g *Gitea) AddRepo(t testing.TB, repo forge.Repo, private bool) {
 	g.do(t, repo, "", "PATCH", "", map[string]any{"has_pull_requests": true, "allow_fast_forward_only_merge": true}, nil)
 	g.Grant(t, repo, Robot, forge.Admin)
 	g.addHook(t, repo, g.hooks)
-	g.mu.Lock()
-	g.repos = append(g.repos, repo)
-	target := g.target
-	g.mu.Unlock()
-	if target != "" {
-		g.addHook(t, repo, target)
-	}
 }
 
 func (g *Gitea) addHook(t testing.TB, repo forge.Repo, target string) {
@@ -104,30 +94,22 @@ func (g *Gitea) addHook(t testing.TB, repo forge.Repo, target string) {
 	}, nil)
 }
 
-// SendWebhooks has Gitea send each webhook from now on to the address too, or to nobody else if it is "".
-func (g *Gitea) SendWebhooks(target string) {
-	t := g.t
+// SendWebhooksOf has Gitea send each webhook about the repository from now on to the address too, or to nobody else if it
+// is "".
+func (g *Gitea) SendWebhooksOf(t testing.TB, repo forge.Repo, address string) {
 	t.Helper()
-	g.mu.Lock()
-	before, repos := g.target, slices.Clone(g.repos)
-	g.target = target
-	g.mu.Unlock()
-	for _, repo := range repos {
-		if before != "" {
-			var hooks []struct {
-				ID     int64
-				Config struct{ URL string }
-			}
-			g.do(t, repo, "", "GET", "/hooks", nil, &hooks)
-			for _, h := range hooks {
-				if h.Config.URL == before {
-					g.do(t, repo, "", "DELETE", fmt.Sprintf("/hooks/%d", h.ID), nil, nil)
-				}
-			}
+	var hooks []struct {
+		ID     int64
+		Config struct{ URL string }
+	}
+	g.do(t, repo, "", "GET", "/hooks", nil, &hooks)
+	for _, h := range hooks {
+		if h.Config.URL != g.hooks {
+			g.do(t, repo, "", "DELETE", fmt.Sprintf("/hooks/%d", h.ID), nil, nil)
 		}
-		if target != "" {
-			g.addHook(t, repo, target)
-		}
+	}
+	if address != "" {
+		g.addHook(t, repo, address)
 	}
 }
 

@@ -20,6 +20,7 @@ type hookQueue struct {
 	mu   sync.Mutex
 	cond *sync.Cond
 	url  string
+	urls map[forge.Repo]string // what SendWebhooksOf says
 	all  []hookDelivery
 	sent int // how many of all have been dealt with
 	done bool
@@ -33,7 +34,7 @@ type hookDelivery struct {
 }
 
 func (q *hookQueue) init(g *GitHub) {
-	q.g, q.over = g, make(chan struct{})
+	q.g, q.over, q.urls = g, make(chan struct{}), map[forge.Repo]string{}
 	q.cond = sync.NewCond(&q.mu)
 	go q.send()
 }
@@ -82,7 +83,7 @@ func (q *hookQueue) add(repo forge.Repo, event string, payload map[string]any) {
 	}, mustJSON(payload))
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.all = append(q.all, hookDelivery{Delivery: d, repo: repo, url: q.url})
+	q.all = append(q.all, hookDelivery{Delivery: d, repo: repo, url: q.target(repo)})
 	q.cond.Broadcast()
 }
 
@@ -97,6 +98,22 @@ func (g *GitHub) SendWebhooks(url string) {
 			"hook": map[string]any{"type": "Repository", "id": hookID, "active": true, "events": []string{"*"}},
 		})
 	}
+}
+
+// SendWebhooksOf sends each webhook about a repository from now on to the address, whatever SendWebhooks says, or nowhere
+// if it is "".
+func (g *GitHub) SendWebhooksOf(_ testing.TB, repo forge.Repo, address string) {
+	g.hooks.mu.Lock()
+	defer g.hooks.mu.Unlock()
+	g.hooks.urls[repo] = address
+}
+
+// target is where webhooks about a repository go.
+func (q *hookQueue) target(repo forge.Repo) string {
+	if url, ok := q.urls[repo]; ok {
+		return url
+	}
+	return q.url
 }
 
 // Sign makes a webhook of a header and a body, as another delivery. Nothing is sent.
@@ -115,7 +132,7 @@ func (g *GitHub) Redeliver(repo forge.Repo) {
 	defer g.hooks.mu.Unlock()
 	for _, d := range g.hooks.all {
 		if d.repo == repo {
-			d.url = g.hooks.url
+			d.url = g.hooks.target(repo)
 			g.hooks.all = append(g.hooks.all, d)
 		}
 	}

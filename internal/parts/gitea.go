@@ -2,6 +2,7 @@ package parts
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -103,7 +104,8 @@ func (s *GiteaServer) Do(t testing.TB, user, method, path string, in, out any) {
 			t.Fatalf("Gitea: %s %s: %v", method, path, err)
 		}
 	}
-	request, err := http.NewRequestWithContext(t.Context(), method, s.URL+"/api/v1"+path, &body)
+	// Not the test's context, which has ended when its cleanups run.
+	request, err := http.NewRequestWithContext(context.Background(), method, s.URL+"/api/v1"+path, &body)
 	if err != nil {
 		t.Fatalf("Gitea: %s %s: %v", method, path, err)
 	}

@@ -69,7 +69,7 @@ func TestNetworkIsGone(t *testing.T) {
 	s.quiet(t)
 
 	s.GitHub.Deliveries(t, s.Repo) // waits
-	s.GitHub.SendWebhooks("")
+	s.GitHub.SendWebhooksOf(t, s.Repo, "")
 	mend := s.GitHub.Break(forgetest.Fault{Drop: true})
 	first.Merge(t, forge.Rebase)
 	second := s.Open(t, alice, "second", with("a", "2"))

@@ -119,7 +119,7 @@ func start(t *testing.T, opts options) *server {
 		return s.count(t, "SELECT count(*) FROM branch WHERE name = 'main'") == 1
 	}, func() string { return s.log.tail(20) })
 	if !opts.polling {
-		s.Forge.SendWebhooks(s.hub)
+		s.Forge.SendWebhooksOf(t, s.Repo, s.hub)
 	}
 	return s
 }
@@ -218,7 +218,7 @@ func (n *node) start(t *testing.T) {
 				Location: filepath.Join(n.s.shared, "plans", repository), KeyFile: filepath.Join(n.s.shared, "plan.key"), Repository: repository,
 			})
 		},
-		Forges: []engine.ForgeOptions{{Name: forgeName, Client: n.s.client, Repos: []string{n.s.Repo.Owner + "/*"}, Poll: time.Minute}},
+		Forges: []engine.ForgeOptions{{Name: forgeName, Client: n.s.client, Repos: []string{n.s.Repo.String()}, Poll: time.Minute}},
 		Installer: terraform.NewInstaller(terraform.InstallerOptions{
 			CacheDir: filepath.Join(n.dir, "terraform"), SearchPath: variable(n.s.Environ, "PATH"),
 		}),
@@ -363,19 +363,60 @@ func (s *server) quiet(t *testing.T) {
 // told waits until the server knows of everything that has happened on the forge.
 func (s *server) told(t *testing.T) {
 	t.Helper()
-	if s.GitHub != nil {
-		s.GitHub.Deliveries(t, s.Repo) // waits until they were sent
+	var misses string
+	s.Await(t, "the server to know what happened on the forge", func() bool {
+		misses = s.misses(t)
+		return misses == ""
+	}, func() string { return misses + "\n" + s.log.tail(20) })
+}
+
+// misses says what the server does not know yet; "" if it knows all.
+func (s *server) misses(t *testing.T) string {
+	t.Helper()
+	ctx := context.Background() // cleanups ask too
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	if !s.opts.polling {
-		return
+	known := func(query string, args ...any) (n int) {
+		t.Helper()
+		s.read(t, func(ctx context.Context, tx *sql.Tx) error { return tx.QueryRowContext(ctx, query, args...).Scan(&n) })
+		return n
 	}
-	// A look that begins from now on sees it all. One may be under way, so the second one from now has begun since.
-	for range 2 {
-		before := s.count(t, "SELECT COALESCE(MIN(polled_at), 0) FROM repository")
-		s.Await(t, "a look at the forge", func() bool {
-			return s.count(t, "SELECT COALESCE(MIN(polled_at), 0) FROM repository") > before
-		}, func() string { return s.log.tail(20) })
+	tip, err := s.client.Branch(ctx, s.Repo, "main")
+	must(err)
+	if known("SELECT count(*) FROM branch WHERE name = 'main' AND seen = $1", tip) == 0 {
+		return "main is at " + tip
 	}
+	changes, err := s.client.Changes(ctx, s.Repo, forge.ChangesOptions{})
+	must(err)
+	for _, c := range changes {
+		if c.State == forge.Closed && known("SELECT count(*) FROM change WHERE number = $1", c.Number) == 0 {
+			continue // opened and closed while nobody looked: there is nothing to know
+		}
+		draft := 0
+		if c.Draft {
+			draft = 1
+		}
+		if known("SELECT count(*) FROM change WHERE number = $1 AND state = $2 AND draft = $3 AND (head_commit = $4 OR state <> 'open')",
+			c.Number, string(c.State), draft, c.Head.Commit) == 0 {
+			return fmt.Sprintf("the change is %+v", c)
+		}
+	}
+	comments, err := s.client.CommentsSince(ctx, s.Repo, forge.CommentsOptions{})
+	must(err)
+	for _, c := range comments {
+		if _, command := prcomment.CommandLine(c.Body); !command || c.Ours {
+			continue
+		}
+		key := forgeName + " " + forge.CommentEvent(s.Repo, c.Change, c, "").Key
+		if known("SELECT count(*) FROM event WHERE key = $1", key) == 0 {
+			return fmt.Sprintf("%s said %q", c.Author, c.Body)
+		}
+	}
+	return ""
 }
 
 // check holds the server against what is true at the end of every story.

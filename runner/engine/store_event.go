@@ -57,8 +57,8 @@ func (s *store) addEvent(ctx context.Context, tx *sql.Tx, forgeName string, repo
 	return key, added, nil
 }
 
-// claimEvent takes an event that waits and is due. While it is taken, no other event of the same change is: commands and
-// pushes of one change are worked one after the other.
+// claimEvent takes an event that waits and is due. While it is taken, no other event of the same change is, and one that
+// came before it and is due goes first: commands and pushes of one change are worked in their order.
 func (s *store) claimEvent(ctx context.Context, tx *sql.Tx, key, owner string) (EventRow, bool, error) {
 	e, ok, err := first(ctx, tx, scanEvent, "SELECT "+eventColumns+" FROM event WHERE key = $1 AND status = 'waiting' AND owner = ''", key)
 	if err == nil && ok {
@@ -68,7 +68,8 @@ func (s *store) claimEvent(ctx context.Context, tx *sql.Tx, key, owner string) (
 		ok, err = s.change1(ctx, tx, `UPDATE event SET owner = $1, attempts = attempts + 1
 			WHERE key = $2 AND status = 'waiting' AND owner = '' AND (next_at <= $3 OR next_at > $4)
 			AND NOT EXISTS (SELECT 1 FROM event AS other WHERE other.repository = event.repository
-				AND other.change_number = event.change_number AND other.owner <> '')`,
+				AND other.change_number = event.change_number AND (other.owner <> '' OR other.status = 'waiting' AND other.next_at <= $3
+					AND (other.received_at < event.received_at OR other.received_at = event.received_at AND other.key < event.key)))`,
 			owner, key, millis(s.now()), s.beyond(longestRetry))
 	}
 	if err != nil {

@@ -39,7 +39,7 @@ type Forge interface {
 	DeleteComment(t testing.TB, repo forge.Repo, user, id string)
 	Thread(t testing.TB, repo forge.Repo, number int) []forge.Comment
 	ReactionsTo(t testing.TB, repo forge.Repo, id string) []string
-	SendWebhooks(address string)
+	SendWebhooksOf(t testing.TB, repo forge.Repo, address string)
 }
 
 // Alice may write to the repository, Mallory may only read it.
