@@ -83,8 +83,8 @@ func DetailKeys() []string {
 		"counts",    // of the plan, such as +1 ~2 -0
 		"engine",    // Terraform or OpenTofu
 		"event",     // the key of the event that led here
-		"ladder",    // of drift
 		"issue",     // its number on the forge
+		"ladder",    // of drift
 		"lineage",   // of the state
 		"lock",      // id of Terraform's state lock
 		"plan",      // id
