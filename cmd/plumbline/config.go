@@ -33,6 +33,7 @@ type serverConfig struct {
 	logFormat   string
 	traces      string // endpoint, "" for what OpenTelemetry's own variables say
 	drift       engine.DriftOptions
+	notify      []notifyConfig
 	forges      []forgeConfig
 
 	// hidden are the environment variables that the file takes secrets from.
@@ -54,7 +55,7 @@ const (
 // Keys of server.yaml.
 var (
 	topKeys = []string{"listen", "public_url", "data_dir", "database", "plan_store", "plan_key_file", "parallel",
-		"status_limit", "grace", "log", "traces", "drift", "forges"}
+		"status_limit", "grace", "log", "traces", "drift", "notify", "forges"}
 	forgeKeys = []string{"type", "name", "url", "app", "token", "webhook_secret", "repos", "git_url", "poll", "branches", "trust_forks", "statuses"}
 )
 
@@ -161,6 +162,7 @@ func parseServerConfig(source configSource, data []byte, mode os.FileMode) (*ser
 	if source.storageOnly {
 		return c, r.sorted()
 	}
+	r.notify(c, values["notify"], mode)
 	items := r.items(values["forges"], "forges", "- type: github")
 	for _, item := range items {
 		r.forge(c, item, base, mode)
@@ -237,6 +239,9 @@ func (c *serverConfig) secrets() []string {
 	}
 	for _, f := range c.forges {
 		list = append(list, f.token, f.webhookSecret, string(f.privateKey))
+	}
+	for _, t := range c.notify {
+		list = append(list, t.url)
 	}
 	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
 }

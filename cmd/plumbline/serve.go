@@ -119,7 +119,7 @@ func (p *program) serve(c *cli.Context) (err error) {
 		Providers: providers,
 		Environ:   config.environ(p.environ),
 		Secrets:   append(config.secrets(), p.secrets()...),
-		Parallel:  config.parallel, Shared: config.database != "", PublicURL: config.publicURL, StatusLimit: config.statusLimit, Drift: config.drift,
+		Parallel:  config.parallel, Shared: config.database != "", PublicURL: config.publicURL, StatusLimit: config.statusLimit, Drift: config.drift, Notify: config.targets(),
 		Grace: config.grace, Hurry: p.hurry, Metrics: metrics, Tracer: tracer, Log: log,
 	})
 	if err != nil {
