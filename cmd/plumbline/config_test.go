@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/plumbline-dev/plumbline/internal/notify"
 	"github.com/plumbline-dev/plumbline/internal/schedule"
 	"github.com/plumbline-dev/plumbline/runner/engine"
 	"github.com/plumbline-dev/plumbline/workspaces"
@@ -299,5 +300,32 @@ func TestGuideOfTheServer(t *testing.T) {
 		for _, p := range problems {
 			t.Errorf("%s\n%v", example, p)
 		}
+	}
+}
+
+func TestServerConfigOfNotifications(t *testing.T) {
+	got, _ := readCase(t, "good-notify", nil)
+	if len(got.notify) != 2 || len(got.targets()) != 2 {
+		t.Fatalf("%d targets", len(got.notify))
+	}
+	ops, mail := got.targets()[0], got.targets()[1]
+	want := notify.Rule{
+		Classes: []string{"cluster", "node"}, Causes: []string{"outside"}, Workspaces: []string{"prod/**"}, Repos: []string{"acme/*"},
+		States: []notify.State{notify.Drifted, notify.Fight},
+	}
+	if diff := cmp.Diff(want, ops.Rule); diff != "" || ops.String() != "ops (generic)" || ops.Digest != time.Hour {
+		t.Errorf("%s, gathered for %s, has the rule (-want +got):\n%s", ops, ops.Digest, diff)
+	}
+	if diff := cmp.Diff(notify.Rule{}, mail.Rule); diff != "" || mail.String() != "notify-2 (smtp)" || mail.Digest != 0 {
+		t.Errorf("%s, gathered for %s, has the rule (-want +got):\n%s", mail, mail.Digest, diff)
+	}
+	secrets := got.secrets()
+	for _, n := range got.notify {
+		if !slices.Contains(secrets, n.url) {
+			t.Errorf("the address of %s is no secret", n.name)
+		}
+	}
+	if !slices.Contains(got.hidden, "PASSWORD") {
+		t.Errorf("Terraform would see the variables of addresses: %q are hidden", got.hidden)
 	}
 }

@@ -127,6 +127,9 @@ func (s *story) add(plans *planstore.Store, f FindingRow) error {
 		Detail: d.Detail, Noise: f.Noise, Fight: d.Fight,
 		FirstSeen: f.FirstSeen, LastSeen: f.LastSeen, GoneAt: f.GoneAt, CorrectedAt: f.CorrectedAt, Corrections: f.Corrections,
 	}
+	if d.Refused != "" && d.Allowed {
+		found.Allowed, found.Reason = false, "it may be corrected, but nothing was: "+d.Refused
+	}
 	for _, a := range d.Attributes {
 		found.Attributes = append(found.Attributes, prcomment.Attribute{Path: a.Path, Before: a.Before, After: a.After, Sensitive: a.Sensitive, Unknown: a.Unknown})
 	}
@@ -140,6 +143,7 @@ func (s *story) add(plans *planstore.Store, f FindingRow) error {
 		s.wanted = true
 		s.addresses = append(s.addresses, f.Address)
 		s.later(f.FirstSeen)
+		s.later(f.StoppedAt)
 	case f.GoneAt.IsZero():
 		s.untold = s.untold || f.FirstSeen.After(told)
 	case !f.CorrectedAt.IsZero():
