@@ -58,9 +58,9 @@ func giteaHost(t *testing.T) (world.Forge, engine.Forge) {
 	return g, client
 }
 
-func TestSeveralEnginesOnPostgres(t *testing.T) {
+func TestSeveralServersOnPostgres(t *testing.T) {
 	t.Parallel()
-	severalEngines(t, parts.Postgres(t))
+	severalServers(t, parts.Postgres(t))
 }
 
 // TestDatabaseIsGone takes the database away for a minute, in the middle of an apply.
@@ -87,10 +87,10 @@ func TestDatabaseIsGone(t *testing.T) {
 	}
 }
 
-// severalEngines is a busy day on several engines that share a PostgreSQL.
-func severalEngines(t *testing.T, database string) {
+// severalServers is a busy day of three processes, `plumbline serve` each, that share a PostgreSQL.
+func severalServers(t *testing.T, database string) {
 	// A state that lies on one machine is refused where there are several.
-	s := start(t, options{database: database, engines: 3, world: world.Options{Remote: true}})
+	s := start(t, options{database: database, engines: 3, processes: true, world: world.Options{Remote: true}})
 	pulls := s.people(t, func(done int) bool { return done < 9 })
 	s.quiet(t)
 	for _, p := range pulls {
