@@ -19,8 +19,10 @@ type UnlockOptions struct {
 
 // Unlocked is what became of the lock of a workspace's state.
 type Unlocked struct {
-	// Lock is who held it; nil when nobody did.
+	// Lock is who held it; nil when nobody did, or nobody looked.
 	Lock *terraform.LockedError
+	// Free reports that nobody held it: there was nothing to do.
+	Free bool
 	// Released reports that it was taken from them.
 	Released bool
 	// Reason says why it was released or not, in one sentence.
@@ -54,7 +56,7 @@ func (r *Runner) Unlock(ctx context.Context, w *workspaces.Workspace, o UnlockOp
 		return Unlocked{}, err
 	}
 	if lock == nil {
-		return Unlocked{Reason: "Nobody holds the lock of the state."}, nil
+		return Unlocked{Free: true, Reason: "Nobody holds the lock of the state."}, nil
 	}
 	u := Unlocked{Lock: lock, Reason: "Whether its holder is gone is not known."}
 	gone := false

@@ -51,7 +51,7 @@ var fences = map[string][]string{
 	"github.com/hashicorp/terraform-plugin-framework": {"internal/toycloud"},
 	"github.com/hashicorp/terraform-plugin-go":        {"internal/toycloud"},
 	"github.com/hashicorp/hcl/v2":                     {"workspaces", "internal/terraform", "drift/adopt"},
-	"github.com/riverqueue/river":                     {"runner", "internal/database"},
+	"github.com/riverqueue/river":                     {"runner/engine", "internal/database"},
 	"github.com/jackc/pgx":                            {"internal/database"},
 	"modernc.org/sqlite":                              {"internal/database"},
 	"github.com/urfave/cli":                           {"cmd"},

@@ -12,8 +12,8 @@ import (
 )
 
 // finish does what follows from the end of an operation, once all of its runs have ended: other open changes are planned
-// again, plans are pruned, a change is merged. It may be called again after it was
-// interrupted, or after an error, so each part of it must be harmless the second time.
+// again, plans are pruned, a change is merged. It may be called again after it was interrupted, or after an error, so each
+// part of it must be harmless the second time.
 //
 // What takes Git or the forge becomes an event, which is kept until it is done.
 func (e *Engine) finish(ctx context.Context, operation string) error {

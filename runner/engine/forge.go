@@ -21,7 +21,6 @@ type Forge interface {
 	Change(ctx context.Context, repo forge.Repo, number int) (forge.Change, error)
 	Changes(ctx context.Context, repo forge.Repo, opts forge.ChangesOptions) ([]forge.Change, error)
 	Approvals(ctx context.Context, repo forge.Repo, number int) ([]forge.Approval, error)
-	Protection(ctx context.Context, repo forge.Repo, branch string) (forge.Protection, error)
 	Permission(ctx context.Context, repo forge.Repo, user string) (forge.Permission, error)
 	// OpenChange opens a pull request between two branches, or updates the one that is open between them.
 	OpenChange(ctx context.Context, repo forge.Repo, head, base, title, body string) (forge.Change, error)

@@ -46,7 +46,7 @@ func (t *task) unlock(ctx context.Context, f *furnished) runner.Result {
 		if u.Lock.ID != "" {
 			res.Hold.Next += fmt.Sprintf(" Whoever is certain that its holder is gone runs `terraform force-unlock %s` in a checkout.", u.Lock.ID)
 		}
-	case strings.HasPrefix(u.Reason, "Nobody"):
+	case u.Free:
 		res.Status = runner.Unchanged
 		res.Notes = []string{u.Reason}
 	default:

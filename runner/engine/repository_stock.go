@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// takeStock notes which workspaces a repository's default branch has, for the page and for looks for drift. That it cannot be found out stops
-// nothing: a plumbline.yaml with mistakes is told of on the changes that bring it.
+// takeStock notes which workspaces a repository's default branch has, for the page and for looks for drift. That it cannot
+// be found out stops nothing: a plumbline.yaml with mistakes is told of on the changes that bring it.
 func (h *errand) takeStock(ctx context.Context, c *clone, branch, tip string) {
 	if branch != h.repo.DefaultBranch {
 		return

@@ -13,12 +13,9 @@ import (
 	"github.com/plumbline-dev/plumbline/planstore"
 )
 
-// statusContext is the context of the status that sums up a change; those of its workspaces begin with it and a slash. Branch protection may
-// ask for it, so it never changes.
+// statusContext is the context of the status that sums up a change; those of its workspaces begin with it and a slash.
+// Branch protection may ask for it, so it never changes.
 const statusContext = "plumbline"
-
-// defaultStatusLimit is StatusLimit where it is 0.
-const defaultStatusLimit = 20
 
 // stated is a status on a commit.
 type stated struct {
@@ -89,10 +86,6 @@ func (e *Engine) tellStatuses(ctx context.Context, client Forge, a *account) err
 // limited leaves out the workspaces' statuses where there are too many of them, except those that were set before. Those
 // of workspaces that are no longer touched are brought to an end.
 func (e *Engine) limited(wanted []stated, known map[string]map[string]string) []stated {
-	limit := e.StatusLimit
-	if limit == 0 {
-		limit = defaultStatusLimit
-	}
 	count := map[string]int{}
 	for _, s := range wanted {
 		if s.Context != statusContext {
@@ -103,7 +96,7 @@ func (e *Engine) limited(wanted []stated, known map[string]map[string]string) []
 	stays := map[[2]string]bool{}
 	for _, s := range wanted {
 		_, before := known[s.commit][s.Context]
-		if s.Context == statusContext || before || count[s.commit] <= limit {
+		if s.Context == statusContext || before || count[s.commit] <= e.StatusLimit {
 			chosen = append(chosen, s)
 		}
 		stays[[2]string{s.commit, s.Context}] = true
