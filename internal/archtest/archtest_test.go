@@ -58,6 +58,10 @@ var fences = map[string][]string{
 	"github.com/nicholas-fedor/shoutrrr":              {"internal/notify"},
 	"github.com/prometheus":                           {"internal/telemetry"},
 	"go.opentelemetry.io":                             {"internal/telemetry"},
+	"github.com/google/uuid":                          {"runner", "planstore"},
+	"github.com/robfig/cron":                          {"internal/schedule"},
+	"github.com/invopop/jsonschema":                   {"workspaces"},
+	"github.com/yuin/goldmark":                        {"cmd"},
 }
 
 // testFences adds places where a library may be used by tests alone.
@@ -67,6 +71,8 @@ var testFences = map[string][]string{
 	// Drift's corpus is made with a provider that can be told to misbehave.
 	"github.com/hashicorp/terraform-plugin-framework": {"drift"},
 	"github.com/hashicorp/terraform-plugin-go":        {"drift"},
+	// Comments are read back as the HTML that a forge makes of them.
+	"github.com/yuin/goldmark": {"prcomment"},
 }
 
 // topLevel is what the design allows at the top of the repository.
@@ -140,6 +146,69 @@ func TestREADMEToursEveryFolder(t *testing.T) {
 			t.Errorf("README.md has no line for the folder %s/", e.Name())
 		}
 	}
+}
+
+// TestDesignNamesEveryDependency: a library that go.mod asks for has its reason in DESIGN.md.
+func TestDesignNamesEveryDependency(t *testing.T) {
+	design, required := text(t, "DESIGN.md"), 0
+	for line := range strings.Lines(text(t, "go.mod")) {
+		fields := strings.Fields(line)
+		if len(fields) != 2 || !strings.HasPrefix(line, "\t") || !strings.HasPrefix(fields[1], "v") {
+			continue // an indirect one has a comment behind it
+		}
+		required++
+		if !named(design, fields[0]) {
+			t.Errorf("go.mod requires %s: give it a line in the table of DESIGN.md, section 3", fields[0])
+		}
+	}
+	if required < 10 {
+		t.Errorf("go.mod requires %d libraries: this test no longer sees what it is for", required)
+	}
+}
+
+// named reports whether the table names a module, or the family that it is of: `golang.org/x/{mod,sync}`.
+func named(design, module string) bool {
+	short := strings.TrimPrefix(module, "github.com/")
+	for name := short; strings.Contains(name, "/"); name = path.Dir(name) {
+		if strings.Contains(design, "`"+name+"`") {
+			return true
+		}
+	}
+	family, member := path.Split(short)
+	_, rest, found := strings.Cut(design, "`"+family+"{")
+	members, _, _ := strings.Cut(rest, "}")
+	return found && slices.Contains(strings.Split(members, ","), member)
+}
+
+// TestLogsAreInOrder: entries of many hands are put together line by line, which loses blank lines and doubles others.
+func TestLogsAreInOrder(t *testing.T) {
+	for _, name := range []string{"DESIGN.md", "CHANGELOG.md"} {
+		before, seen := "", map[string]bool{}
+		for i, line := range strings.Split(text(t, name), "\n") {
+			heading := strings.HasPrefix(line, "#")
+			if heading && i > 0 && before != "" {
+				t.Errorf("%s:%d: the heading needs a blank line before it", name, i+1)
+			}
+			// Releases have headings of the same words.
+			if (strings.HasPrefix(line, "### 20") || strings.HasPrefix(line, "- ")) && seen[line] {
+				t.Errorf("%s:%d: stands there twice: %s", name, i+1, line)
+			}
+			if strings.HasPrefix(line, "<<<<<<<") || strings.HasPrefix(line, ">>>>>>>") {
+				t.Errorf("%s:%d: a conflict was left", name, i+1)
+			}
+			before, seen[line] = line, true
+		}
+	}
+}
+
+// text reads a file of the repository.
+func text(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(root(t), name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }
 
 // TestRulesCatchABreach holds the checker itself to account: a rule that lets
