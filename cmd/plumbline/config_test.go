@@ -31,6 +31,7 @@ const canary = "canary-secret"
 func serverEnviron(name string) (string, bool) {
 	value, ok := map[string]string{
 		"GITHUB_WEBHOOK_SECRET": canary, "GITEA_WEBHOOK_SECRET": canary, "GITEA_TOKEN": canary, "PASSWORD": canary,
+		"SLACK_URL": "generic+https://hooks.example.com/" + canary, "MAIL_URL": "smtp://mail.example.com:587/?from=a@example.com&to=b@example.com",
 		"EMPTY": "", "TWO_LINES": canary + "\n" + canary,
 	}[name]
 	return value, ok
@@ -296,6 +297,9 @@ func TestGuideOfTheServer(t *testing.T) {
 	}
 	for _, part := range examples {
 		example, _, _ := strings.Cut(part, "```")
+		if !strings.Contains(example, "forges:") { // a part of a file
+			example += "forges: [{ type: github, token: \"${GITEA_TOKEN}\", webhook_secret: \"${GITEA_WEBHOOK_SECRET}\", repos: [acme/live] }]\n"
+		}
 		_, problems := parseServerConfig(configSource{file: filepath.Join(dir, "server.yaml"), getenv: serverEnviron}, []byte(example), 0o600)
 		for _, p := range problems {
 			t.Errorf("%s\n%v", example, p)
