@@ -32,7 +32,7 @@ parts: ## Build the real providers that tests use, into a cache
 	go run ./internal/parts/build mirror
 
 .PHONY: e2e
-e2e: ## Run the tests whose parts take long to get: OpenTofu, S3, Gitea, PostgreSQL
+e2e: ## Run the tests whose parts take long to get: OpenTofu, S3, Gitea, PostgreSQL, Kubernetes
 	go run ./internal/parts/build all
 	go test -timeout 60m -tags e2e ./...
 

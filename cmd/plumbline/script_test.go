@@ -36,7 +36,9 @@ func TestScripts(t *testing.T) {
 	runScripts(t, "../../testdata/script", nil)
 }
 
-func runScripts(t *testing.T, dir string, more func(*testscript.Env)) {
+// runScripts runs the scripts of a directory. more, if there is any, adds to their environment; commands to what they
+// can do.
+func runScripts(t *testing.T, dir string, more func(*testscript.Env), commands ...map[string]func(*testscript.TestScript, bool, []string)) {
 	terraform := parts.Terraform(t)
 	config := parts.MirrorConfig(t, parts.Mirror(t))
 	testscript.Run(t, testscript.Params{
@@ -69,7 +71,7 @@ func runScripts(t *testing.T, dir string, more func(*testscript.Env)) {
 			}
 			return nil
 		},
-		Cmds: withCommands(serveCommands, map[string]func(*testscript.TestScript, bool, []string){
+		Cmds: withCommands(append(commands, serveCommands, map[string]func(*testscript.TestScript, bool, []string){
 			"status":   scriptStatus,
 			"auditlog": scriptAuditLog,
 			"sqlite":   scriptSQLite,
@@ -78,7 +80,7 @@ func runScripts(t *testing.T, dir string, more func(*testscript.Env)) {
 			"jsonhas":  scriptJSONHas,
 			"modeis":   scriptModeIs,
 			"nosecret": scriptNoSecret,
-		}),
+		})...),
 	})
 }
 

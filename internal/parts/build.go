@@ -44,8 +44,8 @@ type binary struct {
 
 func recipes() map[string]recipe {
 	platform := runtime.GOOS + "_" + runtime.GOARCH
-	provider := func(name, version, pkg string) binary {
-		dir := "/hashicorp/" + name + "/" + version + "/" + platform
+	provider := func(owner, name, version, pkg string) binary {
+		dir := "/" + owner + "/" + name + "/" + version + "/" + platform
 		return binary{
 			pin:     "provider-" + name,
 			pkg:     pkg,
@@ -60,8 +60,33 @@ func recipes() map[string]recipe {
 			label: "1",
 			binaries: []binary{
 				// Release 1.4.0 still calls itself by the module path of its former organisation; the pin replaces it.
-				provider("local", "1.4.0", "github.com/terraform-providers/terraform-provider-local"),
-				provider("time", "0.14.2", "github.com/hashicorp/terraform-provider-time"),
+				provider("hashicorp", "local", "1.4.0", "github.com/terraform-providers/terraform-provider-local"),
+				provider("hashicorp", "time", "0.14.2", "github.com/hashicorp/terraform-provider-time"),
+			},
+		},
+		// Not in the mirror above: its client of Kubernetes takes longer to build than all that a newcomer's tests need.
+		"kubectl": {
+			title:    "a filesystem mirror with gavinbunney/kubectl v1.19.0",
+			label:    "1.19.0",
+			binaries: []binary{provider("gavinbunney", "kubectl", "1.19.0", "github.com/gavinbunney/terraform-provider-kubectl")},
+		},
+		"kubernetes": {
+			title: "Kubernetes v1.36.3 (kube-apiserver, and etcd v3.6.16 to keep its objects)",
+			label: "1.36.3",
+			binaries: []binary{
+				{
+					pin:     "etcd",
+					pkg:     "go.etcd.io/etcd/server/v3",
+					ldflags: "-s -w",
+					out:     "etcd",
+				},
+				{
+					// Its module takes its siblings from directories that are not in the module; the pin takes their releases.
+					pin:     "kube-apiserver",
+					pkg:     "k8s.io/kubernetes/cmd/kube-apiserver",
+					ldflags: "-s -w -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36 -X k8s.io/component-base/version.gitVersion=v1.36.3",
+					out:     "kube-apiserver",
+				},
 			},
 		},
 		"tofu": {
@@ -102,7 +127,7 @@ func recipes() map[string]recipe {
 
 // Names returns what Build can build, in the order in which it is best built: quick ones first.
 func Names() []string {
-	return []string{"mirror", "s3", "tofu", "gitea"}
+	return []string{"mirror", "s3", "tofu", "kubectl", "gitea", "kubernetes"}
 }
 
 // Build makes sure that the named part (see Names) is on this machine and returns its directory. It says through logf

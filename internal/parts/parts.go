@@ -1,12 +1,12 @@
 // Package parts gives tests the real things they run against: providers in a filesystem mirror, Terraform, OpenTofu,
-// an S3 server and Gitea.
+// an S3 server, Gitea and Kubernetes.
 //
-// A part is asked for by the test that needs it (Mirror, Terraform, Tofu, S3, Gitea). If it is not on this machine yet it
-// is built then and there, so no test is ever skipped for want of a part. The life of a part: its module graph is pinned
-// in pins/NAME.mod and pins/NAME.sum, or by the hash of its own module; Build compiles it with the local Go into a
-// scratch directory beside its final place, under a file lock, and renames the whole directory into place. From then on
-// it never changes: another pin makes another directory. Any number of tests and processes may ask at once; one builds,
-// the others wait.
+// A part is asked for by the test that needs it (Mirror, Terraform, Tofu, S3, Gitea, Kubernetes, KubectlMirror). If it is
+// not on this machine yet it is built then and there, so no test is ever skipped for want of a part. The life of a part:
+// its module graph is pinned in pins/NAME.mod and pins/NAME.sum, or by the hash of its own module; Build compiles it with
+// the local Go into a scratch directory beside its final place, under a file lock, and renames the whole directory into
+// place. From then on it never changes: another pin makes another directory. Any number of tests and processes may ask at
+// once; one builds, the others wait.
 //
 // Parts live outside the checkout, in plumbline/parts under the user's cache directory (XDG_CACHE_HOME, else ~/.cache),
 // because they outlive a clone. `go run ./internal/parts/build all` builds them ahead of time, which keeps a first
