@@ -473,9 +473,11 @@ func oldRowsAreTrimmed(t *testing.T, o database.Options) {
 	now := e.Now()
 	old, fresh := w.event(1, 1), w.event(1, 2)
 	waiting := w.event(2, 1)
-	for key, age := range map[string]int{old: 40, fresh: 20} {
+	for _, key := range []string{old, fresh} { // events of a change are worked in their order
 		w.claimEvent(key, "p")
 		w.endEvent(key, "p")
+	}
+	for key, age := range map[string]int{old: 40, fresh: 20} {
 		exec(t, e, "UPDATE event SET ended_at = $1, received_at = $1 WHERE key = $2", millis(now.AddDate(0, 0, -age)), key)
 	}
 	exec(t, e, "UPDATE event SET received_at = $1 WHERE key = $2", millis(now.AddDate(0, 0, -90)), waiting)
