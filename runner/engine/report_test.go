@@ -92,7 +92,7 @@ func (d *desk) start() *Engine {
 	e := &Engine{
 		Options: Options{
 			DB: d.db, Plans: func(string) (*planstore.Store, error) { return d.plans, nil },
-			Forges:  []ForgeOptions{{Name: "github", Client: client, Repos: []string{"*/*"}}},
+			Forges:      []ForgeOptions{{Name: "github", Client: client, Repos: []string{"*/*"}}},
 			StatusLimit: 20, Secrets: []string{environSecret}, Metrics: telemetry.NewMetrics("test"), PublicURL: "https://plumbline.example.com",
 			Now: func() time.Time { return time.Now().Add(time.Duration(d.ahead.Load())) },
 		},
