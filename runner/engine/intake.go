@@ -56,22 +56,25 @@ type errand struct {
 	event EventRow
 	repo  Repository
 	forge ForgeOptions
-	ended bool // the event was ended together with what it led to
+	ended bool   // the event was ended together with what it led to
+	next  string // key of the event of the same change that waited for this one; "" for none
 }
 
 // workEvent works an event: it claims it, does what follows from it and ends it. After an error the event is tried again,
-// later each time.
-func (e *Engine) workEvent(ctx context.Context, key string) error {
+// later each time. It returns the key of the event of the same change that waited for this one, "" for none: there is a
+// job for it, but whoever goes on at once spares people the queue.
+func (e *Engine) workEvent(ctx context.Context, key string) (next string, err error) {
 	h := &errand{Engine: e}
 	claimed := false
-	err := e.DB.Tx(ctx, func(tx *sql.Tx) (err error) {
+	err = e.DB.Tx(ctx, func(tx *sql.Tx) (err error) {
 		h.event, claimed, err = e.store.claimEvent(ctx, tx, key, e.process)
 		return err
 	})
 	if err != nil || !claimed {
-		return err
+		return "", err
 	}
-	return h.close(ctx, h.work(ctx))
+	err = h.close(ctx, h.work(ctx))
+	return h.next, err
 }
 
 func (h *errand) work(ctx context.Context) error {
@@ -186,6 +189,7 @@ func (h *errand) close(ctx context.Context, err error) error {
 		default:
 			next, err = h.store.retryEvent(ctx, tx, h.event.Key, h.process, after.At, after.Problem)
 		}
+		h.next = next
 		if err != nil || next == "" {
 			return err
 		}
@@ -233,6 +237,7 @@ func (h *errand) conclude(ctx context.Context, fn func(tx *sql.Tx) ([]audit.Entr
 			return err
 		}
 		next, err := h.store.endEvent(ctx, tx, h.event.Key, h.process, "")
+		h.next = next
 		if err == nil && next != "" {
 			err = h.hint(ctx, tx, eventJob(next))
 		}

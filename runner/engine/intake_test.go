@@ -149,7 +149,7 @@ func (d *docket) drain() {
 		for _, e := range d.engines {
 			wg.Go(func() {
 				for _, key := range keys {
-					if err := e.workEvent(d.Context(), key); err != nil {
+					if _, err := e.workEvent(d.Context(), key); err != nil {
 						d.Errorf("work %s: %v", key, err)
 					}
 				}

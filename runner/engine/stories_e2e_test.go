@@ -20,6 +20,15 @@ import (
 	"github.com/plumbline-dev/plumbline/runner/engine"
 )
 
+// TestStoriesByPolling has no webhooks at all.
+func TestStoriesByPolling(t *testing.T) {
+	t.Parallel()
+	play(t, func(t *testing.T, o options) *server {
+		o.polling = true
+		return start(t, o)
+	})
+}
+
 func TestStoriesOnPostgres(t *testing.T) {
 	t.Parallel()
 	postgres := parts.StartPostgres(t)

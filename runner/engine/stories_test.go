@@ -43,15 +43,6 @@ func TestStories(t *testing.T) {
 	play(t, start)
 }
 
-// TestStoriesByPolling has no webhooks at all.
-func TestStoriesByPolling(t *testing.T) {
-	t.Parallel()
-	play(t, func(t *testing.T, o options) *server {
-		o.polling = true
-		return start(t, o)
-	})
-}
-
 func play(t *testing.T, start starter) {
 	for _, s := range stories() {
 		t.Run(s.name, func(t *testing.T) {

@@ -55,9 +55,16 @@ func (e *Engine) correcting(ctx context.Context, id string, on bool) bool {
 func (e *Engine) work(ctx context.Context, j job) {
 	switch j.What {
 	case hintEvent:
-		e.attend(ctx, j, func(ctx context.Context) error { return e.workEvent(ctx, j.ID) }, func(tx *sql.Tx, problem error) error {
-			return e.giveBackEvent(ctx, tx, j.ID, problem)
-		})
+		for key := j.ID; key != ""; {
+			at, next := eventJob(key), ""
+			e.attend(ctx, at, func(ctx context.Context) (err error) {
+				next, err = e.workEvent(ctx, at.ID)
+				return err
+			}, func(tx *sql.Tx, problem error) error {
+				return e.giveBackEvent(ctx, tx, at.ID, problem)
+			})
+			key = next
+		}
 	case hintFinish:
 		e.attend(ctx, j, func(ctx context.Context) error { return e.workFinish(ctx, j.ID) }, func(tx *sql.Tx, problem error) error {
 			return e.giveBackFinish(ctx, tx, j.ID, problem)
