@@ -200,9 +200,11 @@ func TestRedelivery(t *testing.T) {
 	s.AwaitVersions(t, map[string]string{"c": "2"})
 	s.quiet(t)
 	s.GitHub.Redeliver(s.Repo) // the first pushes too, from before there were webhooks
+	s.GitHub.Deliveries(t, s.Repo)
 	s.quiet(t)
 	before, said := s.count(t, "SELECT count(*) FROM event"), len(pull.Ours(t))
 	s.GitHub.Redeliver(s.Repo)
+	s.GitHub.Deliveries(t, s.Repo)
 	s.quiet(t)
 	if after := s.count(t, "SELECT count(*) FROM event"); after != before {
 		t.Errorf("%d events became %d by redelivery", before, after)
