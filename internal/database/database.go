@@ -48,6 +48,8 @@ type DB struct {
 	write *sql.DB // on SQLite a single connection
 	read  *sql.DB // on PostgreSQL the same as write
 
+	bell bell
+
 	file   string      // SQLite's
 	opened os.FileInfo // of file
 }
@@ -179,7 +181,14 @@ func (db *DB) Ping(ctx context.Context) error {
 // again. An error of fn is returned as it is, with ErrLocked, ErrFull, ErrReadOnly or ErrUnavailable added where the
 // database was the cause.
 func (db *DB) Tx(ctx context.Context, fn func(tx *sql.Tx) error) error {
-	return db.repeat(ctx, func() error { return once(ctx, db.write, nil, fn) })
+	return db.repeat(ctx, func() error {
+		var this *sql.Tx
+		defer func() { db.bell.ring(this) }()
+		return once(ctx, db.write, nil, func(tx *sql.Tx) error {
+			this = tx
+			return fn(tx)
+		})
+	})
 }
 
 // Read runs fn in a transaction that sees the database as it was at one moment and cannot write. On SQLite it waits for

@@ -22,8 +22,8 @@ type QueueOptions struct {
 	Workers *river.Workers
 	// Queues is how many jobs of each queue are worked at once in this process. It goes with Workers.
 	Queues map[string]int
-	// Poll is how long a job that was just inserted may wait before it is noticed. Default 50 ms; River's own is 1 s.
-	// Every process asks the database that often for each of its queues.
+	// Poll is how often the database is asked for jobs of each queue, which is how those are found that another process
+	// inserted, or a transaction without Wake. Default 1 s.
 	Poll time.Duration
 	// Timeout is how long a job may take before its context is cancelled, unless its worker says otherwise. Default 6
 	// hours; River's own is a minute. It must be finite: a job whose process died is found by having taken longer.
@@ -39,8 +39,12 @@ type QueueOptions struct {
 	Log *slog.Logger
 }
 
-// Queue builds a client of the job queue. Its InsertTx puts a job beside rows, in a transaction of Tx; Start works jobs,
-// and Stop or StopAndCancel must be called before Close.
+// cooldown is how long a client rests between two looks for jobs: short beside what people notice, and long enough that a
+// flood of jobs is not a flood of looks.
+const cooldown = 10 * time.Millisecond
+
+// Queue builds a client of the job queue. Its InsertTx puts a job beside rows, in a transaction of Tx, and Wake has it
+// worked at once; Start works jobs, and Stop or StopAndCancel must be called before Close.
 //
 // A job is a hint that points to a row, never the truth. One whose process was killed stays "running" until its time-out
 // has passed, and only then is River ready to try it again or to discard it. So whoever inserts jobs for rows that none
@@ -53,7 +57,7 @@ func (db *DB) Queue(o QueueOptions) (*river.Client[*sql.Tx], error) {
 		return nil, fmt.Errorf("build the job queue: Poll %s, Timeout %s, Attempts %d and Keep %s must not be negative", o.Poll, o.Timeout, o.Attempts, o.Keep)
 	}
 	if o.Poll == 0 {
-		o.Poll = 50 * time.Millisecond
+		o.Poll = time.Second
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 6 * time.Hour
@@ -69,7 +73,7 @@ func (db *DB) Queue(o QueueOptions) (*river.Client[*sql.Tx], error) {
 	}
 	config := &river.Config{
 		FetchPollInterval: o.Poll,
-		FetchCooldown:     min(o.Poll, river.FetchCooldownDefault),
+		FetchCooldown:     min(o.Poll, cooldown),
 		JobTimeout:        o.Timeout,
 		// River takes it for stuck, and works it a second time, whether or not it still runs: after the time-out, a
 		// worker gets a while to heed it.
@@ -83,7 +87,6 @@ func (db *DB) Queue(o QueueOptions) (*river.Client[*sql.Tx], error) {
 		DiscardedJobRetentionPeriod: o.Keep,
 		PeriodicJobs:                o.Periodic,
 		Logger:                      o.Log,
-		PollOnly:                    true, // database/sql has no LISTEN
 		Workers:                     o.Workers,
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Queues)) {
@@ -131,9 +134,9 @@ func (db *DB) Waiting(ctx context.Context, tx *sql.Tx) (map[string]int, error) {
 
 func (db *DB) river() riverdriver.Driver[*sql.Tx] {
 	if db.kind == postgres {
-		return riverdatabasesql.New(db.write)
+		return postgresDriver{riverdatabasesql.New(db.write), &db.bell}
 	}
-	return riversqlite.New(db.write)
+	return sqliteDriver{riversqlite.New(db.write), &db.bell}
 }
 
 func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -41,6 +41,7 @@ func suite(t *testing.T, fresh func(t *testing.T) database.Options) {
 		"ReadCannotWrite":                readCannotWrite,
 		"KilledProcessLeavesNoHalfWork":  killedProcessLeavesNoHalfWork,
 		"JobsComeWithTheirTransaction":   jobsComeWithTheirTransaction,
+		"WokenJobsDoNotWait":             wokenJobsDoNotWait,
 		"JobsAreTriedOnceUnlessTheySay":  jobsAreTriedOnceUnlessTheySay,
 		"JobsAreCancelledAtTheirTimeout": jobsAreCancelledAtTheirTimeout,
 		"LeadershipIsHandedOver":         leadershipIsHandedOver,
@@ -426,6 +427,40 @@ type lookAt struct {
 }
 
 func (lookAt) Kind() string { return "look_at" }
+
+// wokenJobsDoNotWait polls once an hour: each job is worked because of Wake or not at all.
+func wokenJobsDoNotWait(t *testing.T, o database.Options) {
+	db := open(t, o)
+	seen := make(chan int64, 10)
+	workers := river.NewWorkers()
+	river.AddWorker(workers, river.WorkFunc(func(_ context.Context, job *river.Job[lookAt]) error {
+		seen <- job.Args.Row
+		return nil
+	}))
+	options := database.QueueOptions{Workers: workers, Queues: map[string]int{river.QueueDefault: 1, "other": 1}, Poll: time.Hour}
+	client := start(t, db, options)
+	time.Sleep(2 * time.Second) // the look that comes with the start must not be what finds the first
+	for row := range int64(10) {
+		queue := []string{river.QueueDefault, "other"}[row%2]
+		err := db.Tx(t.Context(), func(tx *sql.Tx) error {
+			db.Wake(tx, queue)
+			_, err := client.InsertTx(t.Context(), tx, lookAt{row}, &river.InsertOpts{Queue: queue})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case got := <-seen:
+			if got != row {
+				t.Fatalf("job %d was worked, want %d", got, row)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("job %d was not worked within a minute", row)
+		}
+		time.Sleep(time.Duration(row) * time.Millisecond)
+	}
+}
 
 func jobsComeWithTheirTransaction(t *testing.T, o database.Options) {
 	db := open(t, o)

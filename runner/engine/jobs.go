@@ -29,9 +29,10 @@ const (
 // queues are where hints wait, so that many of one kind do not keep the others waiting.
 var queues = map[hintKind]string{hintEvent: "events", hintRun: "runs", hintFinish: "chores", hintReport: "reports", hintPoll: "chores", hintNotify: "chores"}
 
-// pace is how often the database is asked for hints of each queue: often enough that nobody notices the wait, and seldom
-// enough that an idle server is idle.
-const pace = 150 * time.Millisecond
+// pace is how often the database is asked for hints of each queue that another process has made: what is hinted here is
+// heard of at once. It is often enough for what one machine leaves to another, and seldom enough that an idle server is
+// idle.
+const pace = time.Second
 
 // job is a hint that a row waits. It may come twice, late or never; whoever works it claims the row first. A hint of a
 // run says no more than that there is one: the worker takes the run whose turn it is.
@@ -95,6 +96,9 @@ func (e *Engine) hint(ctx context.Context, tx *sql.Tx, jobs ...job) error {
 	for some := range slices.Chunk(many, 100) {
 		if _, err := e.queue.InsertManyTx(ctx, tx, some); err != nil {
 			return fmt.Errorf("make %d jobs: %w", len(some), err)
+		}
+		for _, j := range some {
+			e.DB.Wake(tx, j.InsertOpts.Queue)
 		}
 	}
 	return nil
