@@ -35,15 +35,17 @@ func TestMain(m *testing.M) {
 	if world.IsProvider() {
 		os.Exit(world.ServeProvider())
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	engine.SuiteEnd()
+	os.Exit(code)
 }
 
-// options say what a story is played on. The zero value is one engine on SQLite, GitHub, and webhooks.
+// options say what a story is played on. The zero value is one engine on the suite's database, GitHub, and webhooks.
 type options struct {
 	world world.Options
 	// host makes the forge and its client; nil for GitHub's stand-in.
 	host func(t *testing.T) (world.Forge, engine.Forge)
-	// database is the URL of an empty PostgreSQL; "" for SQLite.
+	// database is the URL of an empty PostgreSQL; "" for what the suite is on.
 	database string
 	// polling looks every second and gets no webhooks.
 	polling bool
@@ -86,6 +88,12 @@ const forgeName = "forge"
 // start starts a server. When the test ends it is stopped and everything that must be true of any story is checked.
 func start(t *testing.T, opts options) *server {
 	t.Helper()
+	if opts.database == "" {
+		opts.database = engine.SuiteURL(t)
+	}
+	if opts.database != "" && opts.processes {
+		opts.world.Remote = true // a state that lies on one machine is refused where there may be several
+	}
 	s := &server{opts: opts, shared: t.TempDir(), log: &logBuffer{}}
 	if opts.host == nil {
 		opts.host = gitHub
@@ -521,15 +529,8 @@ func (s *server) absent(t *testing.T, secret string) {
 		}
 	}
 	for _, n := range s.nodes {
-		files, err := filepath.Glob(filepath.Join(n.dir, "plumbline.db*"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range files {
-			data, err := os.ReadFile(file)
-			if err == nil && bytes.Contains(data, []byte(secret)) {
-				t.Errorf("a secret is in clear in %s", filepath.Base(file))
-			}
+		if strings.Contains(engine.SuiteText(t, n.db, n.dir), secret) {
+			t.Error("a secret is in clear in the database")
 		}
 	}
 }

@@ -67,9 +67,9 @@ func newDocket(t *testing.T, engines int, files map[string]string, tune func(*Fo
 	d.hub.Grant(t, d.repo, "mallory", forge.Read)
 	d.hub.Commit(t, d.repo, "main", "", files)
 	d.taken = len(d.hub.Deliveries(t, d.repo))
-	shared := t.TempDir()
+	shared, url := t.TempDir(), SuiteURL(t)
 	for range engines {
-		db, err := database.Open(t.Context(), database.Options{DataDir: shared})
+		db, err := database.Open(t.Context(), database.Options{URL: url, DataDir: shared})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -51,7 +51,7 @@ func (w *pollWorld) engine(dir string, change func(*ForgeOptions)) *Engine {
 	if change != nil {
 		change(&f)
 	}
-	db, err := database.Open(w.Context(), database.Options{DataDir: dir})
+	db, err := database.Open(w.Context(), database.Options{URL: SuiteURL(w.T), DataDir: dir})
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/plumbline-dev/plumbline/planstore"
 )
 
-// lifeSuite holds what is promised of processes, of sweeps and of stopping. fresh returns the options of an empty database.
-func lifeSuite(t *testing.T, fresh func(t *testing.T) database.Options) {
+// TestLife holds what is promised of processes, of sweeps and of stopping.
+func TestLife(t *testing.T) {
 	for name, test := range map[string]func(t *testing.T, o database.Options){
 		"RunsUntilItsContextEnds":               runsUntilItsContextEnds,
 		"StopInterruptsPlansAndNoApply":         stopInterruptsPlansAndNoApply,
@@ -45,13 +45,14 @@ func lifeSuite(t *testing.T, fresh func(t *testing.T) database.Options) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, fresh(t))
+			test(t, suiteOptions(t))
 		})
 	}
 }
 
-func TestLifeOnSQLite(t *testing.T) {
-	lifeSuite(t, func(t *testing.T) database.Options { return database.Options{DataDir: t.TempDir()} })
+// suiteOptions opens an empty database.
+func suiteOptions(t *testing.T) database.Options {
+	return database.Options{URL: SuiteURL(t), DataDir: t.TempDir()}
 }
 
 // newEngine makes an engine with a database connection and a data directory of its own. Its forge has no repository.
@@ -550,7 +551,7 @@ func directoryIsNotSharedByAppliesAndPlans(t *testing.T, o database.Options) {
 
 func TestNewRefusesNonsense(t *testing.T) {
 	t.Parallel()
-	good := newEngine(t, database.Options{DataDir: t.TempDir()}, nil).Options
+	good := newEngine(t, suiteOptions(t), nil).Options
 	for what, change := range map[string]func(o *Options){
 		"no database":          func(o *Options) { o.DB = nil },
 		"a relative directory": func(o *Options) { o.DataDir = "data" },
@@ -569,7 +570,7 @@ func TestNewRefusesNonsense(t *testing.T) {
 // While another process keeps the database, a result waits for it.
 func TestPersistWaitsForTheDatabase(t *testing.T) {
 	t.Parallel()
-	o := database.Options{DataDir: t.TempDir()}
+	o := suiteOptions(t)
 	e, _ := life(t, o)
 	other, err := database.Open(t.Context(), o)
 	if err != nil {
@@ -578,10 +579,12 @@ func TestPersistWaitsForTheDatabase(t *testing.T) {
 	defer other.Close()
 	release, held := make(chan struct{}), make(chan struct{})
 	go func() {
-		_ = other.Tx(context.WithoutCancel(t.Context()), func(tx *sql.Tx) error {
+		ctx := context.WithoutCancel(t.Context())
+		_ = other.Tx(ctx, func(tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, "UPDATE process SET host = 'held'")
 			close(held)
 			<-release
-			return nil
+			return err
 		})
 	}()
 	<-held

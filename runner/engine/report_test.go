@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -60,7 +58,7 @@ func newDesk(t *testing.T) *desk {
 		}
 	}
 	d.dir = t.TempDir()
-	db, err := database.Open(t.Context(), database.Options{DataDir: d.dir})
+	db, err := database.Open(t.Context(), database.Options{URL: SuiteURL(t), DataDir: d.dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -874,18 +872,7 @@ func TestSecretsGoNowhere(t *testing.T) {
 	for _, c := range []string{commit, d.change.Head.Commit} {
 		places["statuses of "+c] = fmt.Sprint(d.gh.Statuses(t, d.repo, c))
 	}
-	if err := d.db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	files, err := filepath.Glob(filepath.Join(d.dir, "*"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no database in %s: %v", d.dir, err)
-	}
-	for _, file := range files {
-		if text, err := os.ReadFile(file); err == nil {
-			places[filepath.Base(file)] = string(text)
-		}
-	}
+	places["the database"] = SuiteText(t, d.db, d.dir)
 	for where, text := range places {
 		for _, canary := range []string{"canary-of-a-plan", environSecret} {
 			if strings.Contains(text, canary) {

@@ -35,7 +35,7 @@ type runsWorld struct {
 
 // doomedRun is what another process needs to work a run of the same engine.
 type doomedRun struct {
-	Data, Forge, Token, Path, Home, Config, Run string
+	Data, Database, Forge, Token, Path, Home, Config, Run string
 	// Environ is more for Terraform.
 	Environ []string
 	// Hours is by how much the clock is wrong.
@@ -48,7 +48,7 @@ func newRunsWorld(t *testing.T, files map[string]string) *runsWorld {
 	t.Helper()
 	w := &runsWorld{T: t, hub: startHub(t, files)}
 	w.job = doomedRun{
-		Data: t.TempDir(), Forge: w.hub.URL, Token: w.hub.Token, Home: t.TempDir(), Config: parts.MirrorConfig(t),
+		Data: t.TempDir(), Database: SuiteURL(t), Forge: w.hub.URL, Token: w.hub.Token, Home: t.TempDir(), Config: parts.MirrorConfig(t),
 		Path: filepath.Dir(parts.Terraform(t)) + string(os.PathListSeparator) + os.Getenv("PATH"),
 	}
 	w.start()
@@ -74,7 +74,7 @@ func (w *runsWorld) start() {
 }
 
 func (j doomedRun) open(ctx context.Context) (*Engine, *database.DB, error) {
-	db, err := database.Open(ctx, database.Options{DataDir: j.Data})
+	db, err := database.Open(ctx, database.Options{URL: j.Database, DataDir: j.Data})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/plumbline-dev/plumbline/internal/database"
 )
 
-// storeSuite holds what is promised of the rows on both databases. fresh returns the options of an empty one.
-func storeSuite(t *testing.T, fresh func(t *testing.T) database.Options) {
+// TestStore holds what is promised of the rows.
+func TestStore(t *testing.T) {
 	for name, test := range map[string]func(t *testing.T, w *rowsWorld){
 		"EventIsKeptOnce":                   eventIsKeptOnce,
 		"EventsOfAChangeAreWorkedInTurn":    eventsOfAChangeAreWorkedInTurn,
@@ -52,7 +52,7 @@ func storeSuite(t *testing.T, fresh func(t *testing.T) database.Options) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db, err := database.Open(t.Context(), fresh(t))
+			db, err := database.Open(t.Context(), suiteOptions(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,10 +70,6 @@ func storeSuite(t *testing.T, fresh func(t *testing.T) database.Options) {
 			test(t, w)
 		})
 	}
-}
-
-func TestStoreOnSQLite(t *testing.T) {
-	storeSuite(t, func(t *testing.T) database.Options { return database.Options{DataDir: t.TempDir()} })
 }
 
 const repo = RepoID("gh/acme/live")

@@ -1,4 +1,4 @@
-//go:build e2e
+//go:build postgres
 
 package engine
 
@@ -15,22 +15,11 @@ import (
 	"time"
 
 	"github.com/plumbline-dev/plumbline/internal/database"
-	"github.com/plumbline-dev/plumbline/internal/parts"
 )
-
-func TestStoreOnPostgreSQL(t *testing.T) {
-	server := parts.StartPostgres(t)
-	storeSuite(t, func(t *testing.T) database.Options { return database.Options{URL: server.Database(t)} })
-}
-
-func TestLifeOnPostgreSQL(t *testing.T) {
-	server := parts.StartPostgres(t)
-	lifeSuite(t, func(t *testing.T) database.Options { return database.Options{URL: server.Database(t)} })
-}
 
 // A network that is cut between the engine and its database.
 func TestEngineOutlivesItsDatabase(t *testing.T) {
-	direct, err := url.Parse(parts.Postgres(t))
+	direct, err := url.Parse(SuiteURL(t))
 	if err != nil {
 		t.Fatal(err)
 	}
