@@ -1,6 +1,9 @@
 package database
 
 import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"net/url"
 	"strings"
@@ -36,13 +39,38 @@ func openPostgres(text string) (*DB, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 10 * time.Second
 	}
-	pool := stdlib.OpenDB(*config)
+	pool := sql.OpenDB(textConnector{stdlib.GetConnector(*config)})
 	pool.SetMaxOpenConns(postgresConns)
 	pool.SetMaxIdleConns(postgresConns)
 	// Moves to another server within reasonable time after a fail-over.
 	pool.SetConnMaxLifetime(30 * time.Minute)
 	where := fmt.Sprintf("postgres://%s/%s", config.Host, config.Database)
 	return &DB{kind: postgres, where: where, write: pool, read: pool}, nil
+}
+
+// textConnector makes connections that take any string. PostgreSQL refuses zero bytes and what is not UTF-8, as SQLite
+// does not; a file's name or what a program printed may hold them, and no row is to fail for that: they become U+FFFD.
+type textConnector struct{ driver.Connector }
+
+func (c textConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pg, ok := conn.(*stdlib.Conn)
+	if !ok {
+		return nil, fmt.Errorf("connect to PostgreSQL: the driver made a %T", conn)
+	}
+	return &textConn{pg}, nil
+}
+
+type textConn struct{ *stdlib.Conn }
+
+func (c *textConn) CheckNamedValue(arg *driver.NamedValue) error {
+	if text, ok := arg.Value.(string); ok {
+		arg.Value = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+	}
+	return c.Conn.CheckNamedValue(arg)
 }
 
 // safeCause is what pgx said, if that holds nothing of the URL after its scheme.

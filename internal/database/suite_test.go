@@ -34,6 +34,7 @@ func suite(t *testing.T, fresh func(t *testing.T) database.Options) {
 		"OtherMigrationsAreRefused":      otherMigrationsAreRefused,
 		"TxCommitsOrLeavesNothing":       txCommitsOrLeavesNothing,
 		"TxLosesNoUpdate":                txLosesNoUpdate,
+		"TxTakesAnyText":                 txTakesAnyText,
 		"TxOutlastsDeadlocks":            txOutlastsDeadlocks,
 		"TxSaysWhoWasInTheWay":           txSaysWhoWasInTheWay,
 		"TxHeedsItsContext":              txHeedsItsContext,
@@ -252,6 +253,31 @@ func txCommitsOrLeavesNothing(t *testing.T, o database.Options) {
 	}
 	if got := number(t, db, "SELECT count(*) FROM note"); got != 1 {
 		t.Errorf("%d rows after a commit, want 1", got)
+	}
+}
+
+// What is found again by its text is found again whatever bytes it has.
+func txTakesAnyText(t *testing.T, o database.Options) {
+	db := open(t, o)
+	exec(t, db, "CREATE TABLE note (name TEXT PRIMARY KEY, n BIGINT)")
+	for i, name := range []string{"", "plain", "日本 \u2028 \t\n", "caf\xe9", "a\x00b"} {
+		err := db.Tx(t.Context(), func(tx *sql.Tx) error {
+			if _, err := tx.ExecContext(t.Context(), "INSERT INTO note (name, n) VALUES ($1, $2)", name, i); err != nil {
+				return err
+			}
+			var back string
+			var n int
+			if err := tx.QueryRowContext(t.Context(), "SELECT name, n FROM note WHERE name = $1", name).Scan(&back, &n); err != nil {
+				return err
+			}
+			if n != i || i < 3 && back != name {
+				t.Errorf("%q came back as %q, the %d. of %d", name, back, n, i)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("keep %q: %v", name, err)
+		}
 	}
 }
 

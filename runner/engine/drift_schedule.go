@@ -227,6 +227,10 @@ func (e *Engine) beginLook(ctx context.Context, tx *sql.Tx, due Sweep) error {
 	if err != nil || !known || w.Gone || w.Operation != "" {
 		return err
 	}
+	// Whoever has paused it since it was found due is told that it is paused.
+	if _, paused, err := e.store.paused(ctx, tx, due.Repository, due.Workspace); err != nil || paused {
+		return err
+	}
 	op, run, possible, err := e.look(ctx, tx, w)
 	if err != nil {
 		return err
@@ -413,11 +417,26 @@ func (e *Engine) followAll(ctx context.Context) error {
 // tellOverdue raises the alarm for workspaces that were not looked at for twice their interval, once each.
 func (e *Engine) tellOverdue(ctx context.Context) error {
 	var overdue []Sweep
-	err := e.DB.Tx(ctx, func(tx *sql.Tx) (err error) {
-		if overdue, err = e.store.overdue(ctx, tx, 200); err != nil {
+	err := e.DB.Tx(ctx, func(tx *sql.Tx) error {
+		overdue = nil
+		found, err := e.store.overdue(ctx, tx, 200)
+		if err != nil {
 			return err
 		}
-		for _, w := range overdue {
+		// Whoever holds several repositories holds them in order.
+		slices.SortStableFunc(found, func(a, b Sweep) int { return strings.Compare(string(a.Repository), string(b.Repository)) })
+		for _, w := range found {
+			if _, err := e.store.hold(ctx, tx, w.Repository); err != nil {
+				return err
+			}
+			was := w.OverdueAt
+			if w, _, err = e.store.sweep(ctx, tx, w.Repository, w.Workspace); err != nil {
+				return err
+			}
+			if !w.OverdueToldAt.IsZero() || !w.OverdueAt.Equal(was) {
+				continue // another process has told, or it was looked at meanwhile
+			}
+			overdue = append(overdue, w)
 			w.OverdueToldAt = e.Now()
 			if err := e.store.putSweep(ctx, tx, w); err != nil {
 				return err

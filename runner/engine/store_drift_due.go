@@ -33,7 +33,13 @@ const lostLook = "operation <> '' AND NOT EXISTS (SELECT 1 FROM operation AS o W
 
 // forgetLooks frees workspaces whose looks are over without a word: they were stopped before they began. They are looked
 // at again when they are due.
+//
+// It waits for whoever begins looks. PostgreSQL judges a row that has changed since the statement began by the new row and
+// the old operations, so it would free a workspace whose next look has just begun, and a second one would begin beside it.
 func (s *store) forgetLooks(ctx context.Context, tx *sql.Tx) error {
+	if _, err := s.holdRates(ctx, tx); err != nil {
+		return err
+	}
 	if _, err := tx.ExecContext(ctx, "UPDATE sweep SET operation = '' WHERE "+lostLook); err != nil {
 		return fmt.Errorf("forget looks that are over: %w", err)
 	}
@@ -127,6 +133,9 @@ func (s *store) workspace(ctx context.Context, tx *sql.Tx, repo RepoID, name str
 // askLook has a workspace looked at now, and reports whether there is one that can be. When it is paused, it waits for the
 // end of the pause.
 func (s *store) askLook(ctx context.Context, tx *sql.Tx, repo RepoID, workspace, actor string) (bool, error) {
+	if _, err := s.hold(ctx, tx, repo); err != nil { // who writes all of a row has read it before
+		return false, err
+	}
 	ok, err := s.change1(ctx, tx, "UPDATE sweep SET asked_at = $1, asked_by = $2 WHERE repository = $3 AND workspace = $4 AND gone = 0", millis(s.now()), actor, string(repo), workspace)
 	if err != nil {
 		return false, fmt.Errorf("ask for a look at %s of %s: %w", workspace, repo, err)
@@ -136,7 +145,22 @@ func (s *store) askLook(ctx context.Context, tx *sql.Tx, repo RepoID, workspace,
 
 // pauseDrift keeps a pause, and stops the looks that it covers: what corrects already comes to its end. It returns the
 // stopped runs for the workers of this process to be told; other processes notice within a few seconds.
+//
+// It holds the repositories first: a look or a correction has begun before, and is stopped or comes to its end, or sees the
+// pause.
 func (s *store) pauseDrift(ctx context.Context, tx *sql.Tx, p Pause) (cancelled []string, err error) {
+	held, err := s.repositories(ctx, tx, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, repo := range held {
+		if p.Repository != "" && repo.ID != p.Repository {
+			continue
+		}
+		if _, err := s.hold(ctx, tx, repo.ID); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.putPause(ctx, tx, p); err != nil {
 		return nil, err
 	}
@@ -146,9 +170,6 @@ func (s *store) pauseDrift(ctx context.Context, tx *sql.Tx, p Pause) (cancelled 
 		return nil, fmt.Errorf("read what is looked at: %w", err)
 	}
 	for _, w := range working {
-		if _, err := s.hold(ctx, tx, w.Repository); err != nil {
-			return nil, err
-		}
 		ids, err := s.stopLook(ctx, tx, w)
 		if err != nil {
 			return nil, err

@@ -178,11 +178,12 @@ func dead(column string) string {
 // sweepOrphans takes over what dead processes have left, and what workers of this one have left as it was. Events,
 // reports, polls and finishes are begun again; runs are looked into.
 func (e *Engine) sweepOrphans(ctx context.Context) error {
-	var left int64
+	var gone []string
 	var runs []Run
 	err := e.DB.Read(ctx, func(tx *sql.Tx) (err error) {
-		if left, _, err = first(ctx, tx, scanNumber, `SELECT (SELECT COUNT(*) FROM event WHERE `+dead("owner")+`) + (SELECT COUNT(*) FROM report WHERE `+dead("owner")+`)
-			+ (SELECT COUNT(*) FROM operation WHERE finished_at = 0 AND `+dead("owner")+`) + (SELECT COUNT(*) FROM repository WHERE `+dead("poll_owner")+`) + (SELECT COUNT(*) FROM notify_target WHERE `+dead("owner")+`)`); err != nil {
+		if gone, err = list(ctx, tx, scanText, `SELECT owner FROM event WHERE `+dead("owner")+` UNION SELECT owner FROM report WHERE `+dead("owner")+`
+			UNION SELECT owner FROM operation WHERE finished_at = 0 AND `+dead("owner")+` UNION SELECT poll_owner FROM repository WHERE `+dead("poll_owner")+`
+			UNION SELECT owner FROM notify_target WHERE `+dead("owner")); err != nil {
 			return err
 		}
 		runs, err = list(ctx, tx, scanRun, "SELECT "+runColumns+" FROM run WHERE owner <> '' AND status = 'running' AND (owner = $1 OR "+dead("owner")+") ORDER BY id", e.process)
@@ -191,28 +192,31 @@ func (e *Engine) sweepOrphans(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for what dead processes left: %w", err)
 	}
-	if left > 0 {
-		err := e.DB.Tx(ctx, func(tx *sql.Tx) error {
-			for _, statement := range []string{
-				"UPDATE event SET owner = '', next_at = 0 WHERE " + dead("owner"),
-				"UPDATE report SET owner = '', next_at = 0 WHERE " + dead("owner"),
-				"UPDATE operation SET owner = '', next_at = 0 WHERE finished_at = 0 AND " + dead("owner"),
-				"UPDATE repository SET poll_owner = '', poll_at = 0 WHERE " + dead("poll_owner"),
-				"UPDATE notify_target SET owner = '' WHERE " + dead("owner"),
-			} {
-				if _, err := tx.ExecContext(ctx, statement); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("take over what dead processes left: %w", err)
+	for _, owner := range gone {
+		if err := e.DB.Tx(ctx, func(tx *sql.Tx) error { return e.store.bequeath(ctx, tx, owner) }); err != nil {
+			return fmt.Errorf("take over what a dead process left: %w", err)
 		}
-		e.log.Info("took over what a dead process left", "rows", left)
+		e.log.Info("took over what a dead process left", "process", owner)
 	}
 	for _, r := range runs {
 		e.lookInto(ctx, r)
+	}
+	return nil
+}
+
+// bequeath frees what a process that is dead has left. It names the process, which never comes back: a row that another
+// one has taken meanwhile is left alone, however new that one is.
+func (s *store) bequeath(ctx context.Context, tx *sql.Tx, owner string) error {
+	for _, statement := range []string{
+		"UPDATE event SET owner = '', next_at = 0 WHERE owner = $1",
+		"UPDATE report SET owner = '', next_at = 0 WHERE owner = $1",
+		"UPDATE operation SET owner = '', next_at = 0 WHERE finished_at = 0 AND owner = $1",
+		"UPDATE repository SET poll_owner = '', poll_at = 0 WHERE poll_owner = $1",
+		"UPDATE notify_target SET owner = '' WHERE owner = $1",
+	} {
+		if _, err := tx.ExecContext(ctx, statement, owner); err != nil {
+			return err
+		}
 	}
 	return nil
 }
