@@ -35,6 +35,7 @@ parts: ## Build the real providers that tests use, into a cache
 e2e: ## Run the tests whose parts take long to get: OpenTofu, S3, Gitea, PostgreSQL, Kubernetes
 	go run ./internal/parts/build all
 	go test -timeout 60m -tags e2e ./...
+	go test -timeout 60m -tags e2e,postgres ./runner/engine
 
 .PHONY: race
 race: parts ## Run the tests with the race detector
@@ -46,7 +47,7 @@ bench: parts ## Measure against Git and Terraform themselves, in one run
 
 .PHONY: lint
 lint: ## Run the linters that .golangci.yml allows
-	go run $(GOLANGCI) run --build-tags e2e ./...
+	go run $(GOLANGCI) run --build-tags e2e,postgres ./...
 
 .PHONY: schema
 schema: ## Write the JSON Schema of plumbline.yaml anew
