@@ -16,8 +16,8 @@ import (
 // of their caller's transaction, so a decision, its audit entry and its jobs are kept together or not at all. What only
 // reads may run in DB.Read too.
 //
-// Whoever changes runs or operations holds the repository first (see hold), so two transactions never judge the same
-// runs without seeing each other. The audit log's head is locked last.
+// Whoever changes runs, operations or when workspaces are looked at holds the repository first (see hold), so two
+// transactions never judge the same rows without seeing each other. The audit log's head is locked last.
 type store struct {
 	now func() time.Time
 }
