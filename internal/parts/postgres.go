@@ -70,7 +70,7 @@ func RunPostgres() (*PostgresServer, error) {
 	}
 	s := &PostgresServer{dir: dir, bin: bin, account: who, exited: make(chan struct{})}
 	if err := s.start(); err != nil {
-		os.RemoveAll(dir)
+		_ = os.RemoveAll(dir)
 		return nil, err
 	}
 	return s, nil
@@ -117,7 +117,7 @@ func (s *PostgresServer) start() error {
 func (s *PostgresServer) Stop() {
 	_ = s.process.Signal(os.Interrupt) // "fast": it does not wait for its clients
 	<-s.exited
-	os.RemoveAll(s.dir)
+	_ = os.RemoveAll(s.dir)
 }
 
 // Database makes another empty database and returns its URL, which holds a user and a password. Many may ask at once.

@@ -78,7 +78,7 @@ func newWire(t *testing.T, to string) *wire {
 	w := &wire{dir: dir, to: to}
 	t.Cleanup(func() {
 		w.cut()
-		os.RemoveAll(dir)
+		_ = os.RemoveAll(dir)
 	})
 	w.mend(t)
 	return w
@@ -101,14 +101,14 @@ func (w *wire) mend(t *testing.T) {
 			}
 			out, err := net.Dial("unix", w.to)
 			if err != nil {
-				in.Close()
+				_ = in.Close()
 				continue
 			}
 			w.mu.Lock()
 			w.conns = append(w.conns, in, out)
 			w.mu.Unlock()
-			go func() { _, _ = io.Copy(in, out); in.Close() }()
-			go func() { _, _ = io.Copy(out, in); out.Close() }()
+			go func() { _, _ = io.Copy(in, out); _ = in.Close() }()
+			go func() { _, _ = io.Copy(out, in); _ = out.Close() }()
 		}
 	}()
 }
@@ -116,9 +116,9 @@ func (w *wire) mend(t *testing.T) {
 func (w *wire) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.l.Close()
+	_ = w.l.Close()
 	for _, c := range w.conns {
-		c.Close()
+		_ = c.Close()
 	}
 	w.conns = nil
 }
