@@ -193,7 +193,15 @@ func (s *sweep) answered(i *item) (reason, bool) {
 	}
 	i.answered = true
 	why := strings.Join(touched, ", ") + ": changed outside Terraform, and the provider would undo that; what it sets is known only after the apply"
-	return reason{cause: CauseOutside, why: why}, true
+	return s.suppose(reason{cause: CauseOutside, why: why}, s.supposedKeys[i.Key]), true
+}
+
+// suppose is a reason with the doubt of what was there right after the last apply already.
+func (s *sweep) suppose(r reason, supposed bool) reason {
+	if supposed && r.cause == CauseOutside && r.doubt == "" {
+		r.doubt = "it was there right after the last apply already, and may be noise of the provider: if it is there after the next apply, it is"
+	}
+	return r
 }
 
 // appeared explains a resource that is to be created though Terraform does not say that it was deleted.
@@ -223,7 +231,7 @@ func (s *sweep) attribute(i *item, d delta) (r reason, consequence bool) {
 		recorded, real := d.steps.lookup(i.drift.Change.Before), d.steps.lookup(i.drift.Change.After)
 		drifted = !same(recorded, real)
 		if drifted && (!i.planned() || !d.unknown && same(d.after, recorded)) {
-			return s.touched(i, recorded), false
+			return s.suppose(s.touched(i, recorded), s.supposed[i.Address][d.steps.String()]), false
 		}
 	}
 	e := s.expression(i, d)

@@ -57,6 +57,9 @@ type Input struct {
 	Current Facts
 	// Perpetual are keys of findings that a plan showed right after a clean apply: noise of a provider.
 	Perpetual []string
+	// Supposed are keys of findings that may be noise: they were there right after the last apply, and only another apply
+	// will tell. They are held with that doubt.
+	Supposed []string
 	// Classes sets the class of resource types, by name or by a pattern with *, before the built-in table.
 	Classes map[string]Class
 }
@@ -183,6 +186,8 @@ type sweep struct {
 	relevant      map[string]bool            // resources that do, without instance keys
 	noise         map[string]map[string]bool // address → paths known as noise
 	noiseKeys     map[string]bool
+	supposed      map[string]map[string]bool // address → paths that may be noise
+	supposedKeys  map[string]bool
 	groups        map[string]reason   // what followed has answered
 	needed        map[string][]string // what needs has answered
 }
@@ -192,6 +197,7 @@ func newSweep(in Input) *sweep {
 		in: in, configuration: newConfiguration(in.Plan.Config),
 		byConfig: map[string][]*item{}, recorded: map[string][]string{}, pending: map[string]bool{},
 		relevant: map[string]bool{}, noise: map[string]map[string]bool{}, noiseKeys: map[string]bool{},
+		supposed: map[string]map[string]bool{}, supposedKeys: map[string]bool{},
 		groups: map[string]reason{}, needed: map[string][]string{},
 	}
 	if s.in.Current.TerraformVersion == "" {
@@ -207,17 +213,26 @@ func newSweep(in Input) *sweep {
 		s.relevant[address] = true
 	}
 	for _, key := range in.Perpetual {
-		address, paths := parseKey(key)
 		s.noiseKeys[key] = true
-		if s.noise[address] == nil {
-			s.noise[address] = map[string]bool{}
-		}
-		for _, path := range paths {
-			s.noise[address][path] = true
-		}
+		note(s.noise, key)
+	}
+	for _, key := range in.Supposed {
+		s.supposedKeys[key] = true
+		note(s.supposed, key)
 	}
 	s.collect()
 	return s
+}
+
+// note takes the attributes of a finding's key into a table by address.
+func note(table map[string]map[string]bool, key string) {
+	address, paths := parseKey(key)
+	if table[address] == nil {
+		table[address] = map[string]bool{}
+	}
+	for _, path := range paths {
+		table[address][path] = true
+	}
 }
 
 // remember keeps the dependencies that the state records.

@@ -15,11 +15,22 @@ type Applied struct {
 	Lineage   string    `json:"lineage"`    // of the state after the apply
 	Serial    uint64    `json:"serial"`     // likewise
 	Perpetual []string  `json:"perpetual,omitempty"`
-	Partial   bool      `json:"partial,omitempty"` // it stopped on the way: some of the plan was done
-	Error     string    `json:"error,omitempty"`   // why it stopped; "" if it did not
+	// Supposed are findings by key that a look right after an apply showed: noise of a provider, or something that somebody
+	// had done already. The next apply tells.
+	Supposed map[string]Supposition `json:"supposed,omitempty"`
+	// Looked says that there was such a look after this apply. What differs later, and is no noise, was as applied then.
+	Looked  bool   `json:"looked,omitempty"`
+	Partial bool   `json:"partial,omitempty"` // it stopped on the way: some of the plan was done
+	Error   string `json:"error,omitempty"`   // why it stopped; "" if it did not
 	// Correction is the id of the plan that took drift back since, and moved the state on; "" if none did. Error is then
 	// about that one.
 	Correction string `json:"correction,omitempty"`
+}
+
+// Supposition is when a finding was seen right after an apply, and after which.
+type Supposition struct {
+	Plan string    `json:"plan"` // id of the plan that was applied
+	At   time.Time `json:"at"`
 }
 
 // PutApplied keeps the record of an apply. Records are never changed: the newest one of a workspace counts.

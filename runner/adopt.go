@@ -85,11 +85,7 @@ func (r *Runner) adopt(ctx context.Context, w *workspaces.Workspace, o AdoptOpti
 		if err != nil {
 			return nil, nil, err
 		}
-		in := drift.Input{Plan: m.plan, Current: facts(m.receipt), Classes: classes}
-		if known {
-			in.Baseline, in.Perpetual = baseline(applied), applied.Perpetual
-		}
-		return m, drift.Find(in), nil
+		return m, drift.Find(r.against(m, applied, known, classes)), nil
 	}
 	m, found, err := look()
 	if err != nil {

@@ -237,7 +237,7 @@ func (r *Runner) inSync(ctx context.Context, reviewed, current planstore.Plan) R
 	if err != nil {
 		return Result{Status: Failed, Receipt: current, Err: err}
 	}
-	applied.Perpetual = before.Perpetual
+	applied.Perpetual, applied.Looked = before.Perpetual, before.Looked
 	if applied.Plan.ID == "" {
 		// The plan that proves it was never stored. What was reviewed up to
 		// the last apply is done with all the same.
@@ -307,6 +307,11 @@ func (r *Runner) record(ctx context.Context, s *site, done terraform.Applied, er
 	}
 	if record == nil {
 		return nil
+	}
+	if record.Correction == "" {
+		if before, known, err := r.lastApplied(ctx, record.Plan.Workspace); err == nil && known {
+			inherit(record, before)
+		}
 	}
 	record.AppliedAt = r.opts.Now().UTC()
 	record.Lineage, record.Serial = done.After.Lineage, done.After.Serial

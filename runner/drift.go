@@ -31,7 +31,7 @@ type DriftOptions struct {
 	Stopped map[string]string
 	Paused  string
 	// Fresh says that an apply has just ended and nothing was looked at since. What differs though the apply was clean is
-	// then noise of a provider and not somebody's doing; it is remembered, and never corrected.
+	// then supposed to be noise of a provider and not somebody's doing; it is remembered, and not corrected.
 	Fresh bool
 	// Judged is told of each verdict before anything is corrected by it; nil: nobody is.
 	Judged func(drift.Verdict)
@@ -70,17 +70,17 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 		if err != nil {
 			return nil, nil, err
 		}
-		return m, drift.Find(against(m, applied, known, classes)), nil
+		return m, drift.Find(r.against(m, applied, known, classes)), nil
 	}
 	m, findings, err := look()
 	if err != nil {
 		return fail(err)
 	}
-	if o.Fresh && known {
-		if applied.Perpetual, err = r.learn(ctx, applied, m, findings); err != nil {
+	if known {
+		if applied, err = r.learn(ctx, applied, m, findings, o.Fresh); err != nil {
 			return fail(err)
 		}
-		findings = drift.Find(against(m, applied, known, classes))
+		findings = drift.Find(r.against(m, applied, known, classes))
 	}
 	here, ahead := drift.Ahead(findings, o.Newer, o.NewerCommit)
 	waiting := drift.Decide(ahead, policy, r.opts.Now())
@@ -128,7 +128,7 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 	}
 	if r.settle(ctx, verdict, left, &res); len(found.Perpetual) > 0 {
 		applied.Perpetual = slices.Concat(applied.Perpetual, found.Perpetual)
-		left = drift.Find(against(m, applied, known, classes))
+		left = drift.Find(r.against(m, applied, known, classes))
 	}
 	found.Left = drift.Decide(left, policy, r.opts.Now()).Beside(waiting)
 	found.Remaining = remaining(found.Left)
@@ -267,41 +267,6 @@ func (r *Runner) lastApplied(ctx context.Context, workspace string) (applied pla
 		return planstore.Applied{}, false, nil
 	}
 	return applied, err == nil, err
-}
-
-// settle compares what a second look still finds with what was corrected. A
-// finding that is back at once is noise of its provider, not drift, and is
-// remembered as such, so that it is never corrected again.
-func (r *Runner) settle(ctx context.Context, verdict drift.Verdict, left []drift.Finding, res *Result) {
-	found := res.Drift
-	var perpetual []string
-	for _, j := range verdict.Findings {
-		if !j.Allowed {
-			continue
-		}
-		if slices.ContainsFunc(left, func(f drift.Finding) bool { return f.Key == j.Key }) {
-			perpetual = append(perpetual, j.Key)
-			continue
-		}
-		found.Corrected = append(found.Corrected, j.Finding)
-	}
-	found.Perpetual = perpetual
-	if len(perpetual) == 0 {
-		return
-	}
-	res.Notes = append(res.Notes, fmt.Sprintf("%d of the findings came back the same right after they were corrected. That is noise of the provider; it is remembered, and not corrected again.", len(perpetual)))
-	applied, known, err := r.lastApplied(ctx, res.Receipt.Workspace)
-	if err != nil || !known {
-		return
-	}
-	for _, key := range perpetual {
-		if !slices.Contains(applied.Perpetual, key) {
-			applied.Perpetual = append(applied.Perpetual, key)
-		}
-	}
-	if err := r.opts.Plans.PutApplied(context.WithoutCancel(ctx), applied); err != nil {
-		res.Notes = append(res.Notes, fmt.Sprintf("The noise could not be remembered: %v.", err))
-	}
 }
 
 // remaining counts the findings that a person still has to know of.

@@ -2,8 +2,6 @@ package runner
 
 import (
 	"context"
-	"fmt"
-	"slices"
 
 	"github.com/plumbline-dev/plumbline/drift"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
@@ -31,16 +29,7 @@ func (r *Runner) Look(ctx context.Context, w *workspaces.Workspace, o DriftOptio
 	if err != nil {
 		return nil, err
 	}
-	return drift.Find(against(m, applied, known, classes)), nil
-}
-
-// against is what drift is found in: a plan, and the record of the last apply if there is one.
-func against(m *made, applied planstore.Applied, known bool, classes map[string]drift.Class) drift.Input {
-	in := drift.Input{Plan: m.plan, Current: facts(m.receipt), Classes: classes}
-	if known {
-		in.Baseline, in.Perpetual = baseline(applied), applied.Perpetual
-	}
-	return in
+	return drift.Find(r.against(m, applied, known, classes)), nil
 }
 
 // AsApplied reports whether the files of this checkout, and what else a workspace is planned from, are those of its last
@@ -91,32 +80,4 @@ func baseline(a planstore.Applied) *drift.Facts {
 	f := facts(a.Plan)
 	f.Serial, f.Lineage, f.Partial = a.Serial, a.Lineage, a.Partial
 	return &f
-}
-
-// learn remembers as noise what differs right after a clean apply though nothing was done since: a plan of the same files,
-// versions and state as the apply's. What is gone is not noise, and what the plan would not touch is none yet.
-func (r *Runner) learn(ctx context.Context, applied planstore.Applied, m *made, findings []drift.Finding) ([]string, error) {
-	now, then := facts(m.receipt), *baseline(applied)
-	if then.Partial || now.InputsDigest != then.InputsDigest || now.Serial != then.Serial || now.Lineage != then.Lineage {
-		return applied.Perpetual, nil
-	}
-	perpetual := slices.Clone(applied.Perpetual)
-	for _, f := range findings {
-		if f.Cause == drift.CauseOutside && f.Outside != "deleted" && (f.Action() == "update" || f.Action() == "replace") && !slices.Contains(perpetual, f.Key) {
-			perpetual = append(perpetual, f.Key)
-		}
-	}
-	if len(perpetual) == len(applied.Perpetual) {
-		return perpetual, nil
-	}
-	// As it is now: a correction or an apply may have been recorded since.
-	last, known, err := r.lastApplied(ctx, applied.Plan.Workspace)
-	if err != nil || !known || last.AppliedAt != applied.AppliedAt {
-		return applied.Perpetual, err
-	}
-	last.Perpetual = perpetual
-	if err := r.opts.Plans.PutApplied(context.WithoutCancel(ctx), last); err != nil {
-		return nil, fmt.Errorf("remember what of the plan is noise: %w", err)
-	}
-	return perpetual, nil
 }

@@ -117,6 +117,9 @@ type DriftResult struct {
 	// Perpetual are the keys of findings that were there again right after they had been corrected: noise, and known as
 	// such from now on.
 	Perpetual []string
+	// Returned are the keys of findings that were there again right after they had been corrected, and are no noise: somebody
+	// or something else wants them otherwise. They stand in Left as any other.
+	Returned []string
 	// Corrected are the findings that were corrected and found clean after.
 	Corrected []drift.Finding
 	// Refused is why nothing was corrected although something was allowed;

@@ -29,6 +29,12 @@ func (t *task) findingRows(found []drift.Judged, refused error) ([]FindingRow, e
 				row.StoppedAt = before.StoppedAt
 			}
 		}
+		if slices.Contains(t.drift.returned, j.Key) {
+			row.Returned = true
+			if j.Allowed {
+				d.Reason = "it was corrected, and was there again at once: something else wants it otherwise"
+			}
+		}
 		var err error
 		if row.Detail, err = sealFinding(t.plans, t.run.Repository, t.run.Workspace, d); err != nil {
 			return nil, err
@@ -74,7 +80,7 @@ func (t *task) endDrift(ctx context.Context, tx *sql.Tx, r Run, res runner.Resul
 			left = t.drift.verdict.Findings // it was seen before that came in between
 		}
 	} else {
-		left = res.Drift.Left.Findings
+		left, t.drift.returned = res.Drift.Left.Findings, res.Drift.Returned
 		if corrected, err = t.correctedRows(res.Drift); err != nil {
 			return err
 		}
@@ -185,6 +191,11 @@ func (t *task) noteDrift(ctx context.Context, tx *sql.Tx, r Run, rows []FindingR
 	}
 	if look.Corrected > 0 {
 		if err := note(true, "corrected: a second look finds them gone", look.Corrected); err != nil {
+			return err
+		}
+	}
+	if n := len(t.drift.returned); n > 0 {
+		if err := note(true, "corrected, and back at once: something else wants it otherwise", n); err != nil {
 			return err
 		}
 	}

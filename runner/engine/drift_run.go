@@ -38,6 +38,8 @@ type driftLook struct {
 	at, newer string
 	// verdict is what was decided before anything was corrected; nil as long as nothing was.
 	verdict *drift.Verdict
+	// returned are the keys of what was corrected and was there again at once.
+	returned []string
 }
 
 // freshFor is for how long after an apply a first look may take what differs for noise.

@@ -323,15 +323,23 @@ func TestDriftIsFoughtOver(t *testing.T) {
 	})
 	w.seen(Unchanged, SweepClean)
 
-	// An autoscaler that answers at once is noise, as far as a look can tell: it is told of, and left alone.
+	// One that answers at once is fought with as well: the look after the apply has seen the cluster as it was applied.
 	w.behave(toycloud.Behaviour{Autoscalers: []toycloud.Autoscaler{{Size: 7}}})
 	before := w.updates(toycloud.Clusters)
-	for range 2 {
-		_, found = w.seen(Unchanged, SweepClean)
-		w.wants(found, "toy_cluster.main perpetual noise corrected")
+	if err := w.cloud.EditCluster("main", func(c *toycloud.Cluster) { c.Size = 7 }); err != nil {
+		t.Fatal(err)
 	}
-	if got := w.updates(toycloud.Clusters) - before; got != 1 {
-		t.Errorf("the cluster was written to %d times, want once", got)
+	for i := range 2 { // with the one after the person's word, that is three
+		_, found = w.seen(Drifted, SweepDrifted)
+		w.wants(found, "toy_cluster.main outside + corrected")
+		if d, err := openFinding(w.plans(), found[0]); err != nil || !strings.Contains(d.Reason, "there again at once") || found[0].Corrections != 5+i {
+			t.Errorf("the reason is %q, %v, after %d corrections", d.Reason, err, found[0].Corrections)
+		}
+	}
+	_, found = w.seen(Drifted, SweepDrifted)
+	w.wants(found, "toy_cluster.main outside stopped corrected")
+	if got := w.updates(toycloud.Clusters) - before; got != 2 {
+		t.Errorf("the cluster was written to %d times, want twice", got)
 	}
 }
 
@@ -381,7 +389,8 @@ func TestDriftIsNoise(t *testing.T) {
 	t.Parallel()
 	w := newDriftWorld(t, "")
 	w.behave(toycloud.Behaviour{Normalise: true})
-	w.apply(strings.Replace(driftBucket, "versioning = true", `policy     = "{ \"z\": 1, \"a\": 2 }"`, 1))
+	config := strings.Replace(driftBucket, "versioning = true", `policy     = "{ \"z\": 1, \"a\": 2 }"`, 1)
+	w.apply(config)
 	for range 2 {
 		_, found := w.seen(Unchanged, SweepClean)
 		w.wants(found, "toy_bucket.logs perpetual noise")
@@ -391,9 +400,46 @@ func TestDriftIsNoise(t *testing.T) {
 	if got := w.told(found); strings.Contains(got, "corrected") || strings.Contains(got, "+") {
 		t.Errorf("noise beside drift: %s", got)
 	}
-	if got := w.updates(toycloud.Buckets); got != 0 || w.corrections() != "" {
-		t.Errorf("the bucket was written to %d times (%s), want never", got, w.corrections())
+	w.edit("me")
+
+	// One apply does not prove it: later it is told of, and left alone. Another apply does.
+	w.job.Hours = 1
+	w.start()
+	_, found = w.seen(Drifted, SweepDrifted)
+	w.wants(found[:1], "toy_bucket.logs outside")
+	if d, err := openFinding(w.plans(), found[0]); err != nil || !strings.Contains(d.Doubt, "right after the last apply already") {
+		t.Errorf("the doubt is %q, %v", d.Doubt, err)
 	}
+	w.apply(config + "# again\n")
+	for _, hours := range []int{1, 2} {
+		w.job.Hours = hours
+		w.start()
+		_, found = w.seen(Unchanged, SweepClean)
+		w.wants(found[:1], "toy_bucket.logs perpetual noise")
+	}
+	if got := w.updates(toycloud.Buckets); got != 1 || w.corrections() != "" {
+		t.Errorf("the bucket was written to %d times (%s), want once, by the apply", got, w.corrections())
+	}
+}
+
+// TestChangedRightAfterAnApply: somebody is quicker than the first look. That is taken for noise for a while only.
+func TestChangedRightAfterAnApply(t *testing.T) {
+	t.Parallel()
+	w := newDriftWorld(t, driftBucket)
+	w.edit("you")
+	_, found := w.seen(Unchanged, SweepClean)
+	w.wants(found, "toy_bucket.logs perpetual noise")
+	w.job.Hours = 1
+	w.start()
+	_, found = w.seen(Drifted, SweepDrifted)
+	w.wants(found, "toy_bucket.logs outside")
+
+	// Once it is away it was no noise, and is corrected when it comes again.
+	w.edit("me")
+	w.seen(Unchanged, SweepClean)
+	w.edit("you")
+	_, found = w.seen(Unchanged, SweepClean)
+	w.wants(found, "toy_bucket.logs outside + gone corrected")
 }
 
 // TestDriftBesideGit: Git has moved on without an apply.

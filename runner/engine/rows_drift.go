@@ -56,6 +56,7 @@ type FindingRow struct {
 	StoppedAt   time.Time // since then it is fought over and waits for a person; zero when it does not
 	CountFrom   time.Time // corrections before that do not make a fight
 	Detail      []byte    // sealed JSON
+	Returned    bool      // this look has corrected it, and it was back at once; not kept
 }
 
 // CorrectionRow is one correction of a finding.

@@ -44,13 +44,17 @@ func (s *store) putFindings(ctx context.Context, tx *sql.Tx, repo RepoID, worksp
 }
 
 // seeFindings writes findings of a look at a workspace: Key, Address, Class, Cause, Noise, StoppedAt and Detail of each are
-// used, and CorrectedAt where the look has corrected it: then it is gone at once. One that comes back is first seen again.
+// used, and CorrectedAt where the look has corrected it: then it is gone at once, unless it was Returned. One that comes back
+// is first seen again.
 func (s *store) seeFindings(ctx context.Context, tx *sql.Tx, repo RepoID, workspace string, at time.Time, found []FindingRow) error {
 	now := millis(at)
 	for _, f := range found {
 		gone, corrections := int64(0), 0
 		if !f.CorrectedAt.IsZero() {
 			gone, corrections = now, 1
+		}
+		if f.Returned {
+			gone, corrections, f.CorrectedAt = 0, 1, at
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO finding (`+findingColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, $12, 0, $13)
 			ON CONFLICT (repository, workspace, key) DO UPDATE SET address = excluded.address, class = excluded.class, cause = excluded.cause,
