@@ -269,6 +269,18 @@ func (g *Gitea) Reopen(t testing.TB, repo forge.Repo, user string, number int) {
 	g.edit(t, repo, user, number, map[string]any{"state": "open"})
 }
 
+// CloseIssue closes an issue as the user.
+func (g *Gitea) CloseIssue(t testing.TB, repo forge.Repo, user string, number int) {
+	t.Helper()
+	g.do(t, repo, user, "PATCH", fmt.Sprintf("/issues/%d", number), map[string]any{"state": "closed"}, nil)
+}
+
+// LockIssue keeps those without write permission from commenting on an issue.
+func (g *Gitea) LockIssue(t testing.TB, repo forge.Repo, number int) {
+	t.Helper()
+	g.do(t, repo, "", "PUT", fmt.Sprintf("/issues/%d/lock", number), map[string]any{"lock_reason": "Too heated"}, nil)
+}
+
 func (g *Gitea) edit(t testing.TB, repo forge.Repo, user string, number int, fields map[string]any) {
 	t.Helper()
 	g.do(t, repo, user, "PATCH", fmt.Sprintf("/pulls/%d", number), fields, nil)

@@ -244,16 +244,18 @@ func (t *task) toldBefore(rows []FindingRow) bool {
 }
 
 // noteApply writes how far a workspace of the default branch was applied, and has it looked at soon: what differs right
-// after an apply is noise, and is known as such from then on.
+// after an apply may be noise, and what differed before may be gone, also where the files have come to what is real and
+// nothing was left to apply.
 func (t *task) noteApply(ctx context.Context, tx *sql.Tx, r Run) error {
 	if r.Status == Removed || t.op.Branch != t.repo.DefaultBranch {
 		return nil
 	}
 	now := t.Now()
-	if err := t.store.noteApplied(ctx, tx, r.Repository, r.Workspace, r.Dir, t.op.Commit, r.Status, now); err != nil || r.Status != Applied {
+	if err := t.store.noteApplied(ctx, tx, r.Repository, r.Workspace, r.Dir, t.op.Commit, r.Status, now); err != nil || r.Status != Applied && r.Status != Unchanged {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, "UPDATE sweep SET next_at = $1 WHERE repository = $2 AND workspace = $3 AND gone = 0 AND next_at > $1", millis(now), string(r.Repository), r.Workspace)
+	_, err := tx.ExecContext(ctx, "UPDATE sweep SET next_at = $1 WHERE repository = $2 AND workspace = $3 AND gone = 0 AND next_at > $1 AND ($4 = 1 OR state = 'drifted')",
+		millis(now), string(r.Repository), r.Workspace, bit(r.Status == Applied))
 	if err != nil {
 		return fmt.Errorf("have %s looked at after its apply: %w", r.Workspace, err)
 	}

@@ -8,15 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/internal/audit"
 	"github.com/plumbline-dev/plumbline/internal/gitrepo"
 	"github.com/plumbline-dev/plumbline/prcomment"
-	"github.com/plumbline-dev/plumbline/runner"
 )
 
 // proposal is a pull request that somebody asked for on an issue.
@@ -143,133 +140,4 @@ func (c *clone) file(ctx context.Context, commit, name string) ([]byte, error) {
 		return nil, fmt.Errorf("read %s of %s: %w", name, c.id, err)
 	}
 	return data, nil
-}
-
-// adopt proposes in a pull request what is real, after a plan has proved it.
-func (p *plea) adopt(ctx context.Context) error {
-	if err := p.one(); err != nil {
-		return err
-	}
-	found, err := p.found(ctx)
-	if err != nil {
-		return err
-	}
-	chosen, err := chooseFindings(found, p.cmd.Addresses)
-	if err != nil {
-		return err
-	}
-	if len(p.cmd.Addresses) == 0 {
-		chosen = nil // what no rule ignores
-	}
-	tip, set, err := p.atTip(ctx, p.repo.DefaultBranch)
-	if err != nil {
-		return err
-	}
-	w, known := set.Get(p.workspace)
-	if !known {
-		return &refusal{why: fmt.Sprintf("%s has no workspace %s any more.", codeName(p.repo.DefaultBranch), codeName(p.workspace)), noted: "there is no such workspace"}
-	}
-	res, err := p.adoptInSite(ctx, tip, w.Dir, chosen)
-	if err != nil {
-		return err
-	}
-	a := res.Adoption
-	switch {
-	case a == nil || res.Status == runner.Failed:
-		return &refusal{why: "the workspace could not be planned: " + forge.Cut(fmt.Sprint(res.Err), 500), noted: "the workspace could not be planned"}
-	case a.Refused != nil:
-		return &refusal{why: sentence(forge.Cut(a.Refused.Error(), 500)), noted: "the plan that was to prove it did not"}
-	}
-	left := make([]string, 0, len(a.Left))
-	for _, l := range a.Left[:min(len(a.Left), mostListed)] {
-		left = append(left, placeLine(l.Address, l.Attribute)+": "+prcomment.Text(l.Why))
-	}
-	if len(a.Files) == 0 {
-		why := "there is nothing that the configuration could adopt."
-		if len(left) > 0 {
-			return p.leftAll(ctx, left)
-		}
-		return &refusal{why: why}
-	}
-	lines := make([]string, 0, len(a.Adopted))
-	for _, place := range a.Adopted[:min(len(a.Adopted), 2*mostListed)] {
-		lines = append(lines, placeLine(place.Address, place.Attribute))
-	}
-	if len(left) > 0 {
-		lines = append(lines, "", "Not in it:", "")
-		lines = append(lines, left...)
-	}
-	c, err := p.clone(ctx, p.repo)
-	if err != nil {
-		return err
-	}
-	slices.Sort(chosen)
-	return p.propose(ctx, c, proposal{
-		base: tip, files: a.Files, name: "adopt-" + shortDigest(append([]string{p.workspace}, chosen...)),
-		title: "Adopt drift of " + p.workspace, lines: lines, left: left,
-	})
-}
-
-func placeLine(address, attribute string) string {
-	text := "- " + prcomment.Code(address)
-	if attribute != "" {
-		text += " " + prcomment.Code(attribute)
-	}
-	return text
-}
-
-// leftAll answers that nothing could be adopted, and why.
-func (p *plea) leftAll(ctx context.Context, left []string) error {
-	p.react(ctx, forge.Refused)
-	err := p.answer(ctx, p.issue.Number, prcomment.Reply{
-		Refused: true, Says: "nothing of it can be written into the configuration.", Body: strings.Join(left, "\n") + "\n",
-	})
-	if err != nil {
-		return err
-	}
-	return p.conclude(ctx, func(*sql.Tx) ([]audit.Entry, error) {
-		return []audit.Entry{p.entry(false, "refused: nothing of it can be written into the configuration", nil)}, nil
-	})
-}
-
-// adoptInSite edits and plans in the workspace's site, which it gives up to an apply that wants it; then it is tried again
-// later. It counts as a run of this process.
-func (p *plea) adoptInSite(ctx context.Context, commit, dir string, addresses []string) (runner.Result, error) {
-	plans, err := p.Plans(string(p.repo.ID))
-	if err != nil {
-		return runner.Result{}, err
-	}
-	t := &task{
-		Engine: p.Engine, repo: p.repo, plans: plans,
-		run: Run{ID: "adopt " + p.event.Key, Repository: p.repo.ID, Workspace: p.workspace, Dir: dir, Kind: KindPlan},
-		op:  Operation{Repository: p.repo.ID, Kind: KindPlan, Branch: p.repo.DefaultBranch, HeadCommit: commit, Commit: commit},
-	}
-	on, done, ok := p.Engine.begin(ctx, runKey(t.run.ID), &working{what: hintRun, run: t.run})
-	if !ok {
-		return runner.Result{}, &laterError{p.store.now().Add(10 * time.Second), "the server stops, or is at it already"}
-	}
-	defer done()
-	release, err := p.occupy(on, t.run)
-	if err != nil {
-		return runner.Result{}, p.soon(on, err)
-	}
-	defer release()
-	f, err := t.furnish(on)
-	if err != nil {
-		return runner.Result{}, p.soon(on, err)
-	}
-	defer f.close()
-	res := f.runner.Adopt(on, f.workspace, runner.AdoptOptions{Addresses: addresses})
-	if on.Err() != nil {
-		return res, p.soon(on, context.Cause(on))
-	}
-	return res, nil
-}
-
-// soon is the error of something that gave way to others: it is tried again in a moment.
-func (p *plea) soon(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), errPreempted) || errors.Is(err, errOccupied) {
-		return &laterError{p.store.now().Add(10 * time.Second), "an apply of the workspace goes first"}
-	}
-	return err
 }

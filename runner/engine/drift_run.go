@@ -224,7 +224,7 @@ func (t *task) recall(ctx context.Context, tx *sql.Tx) error {
 	}
 	sweep, _, err := t.store.sweep(ctx, tx, t.run.Repository, t.run.Workspace)
 	since := now.Sub(row.AppliedAt)
-	d.fresh = known && row.AppliedAt.After(sweep.CheckedAt) && since >= 0 && since < freshFor
+	d.fresh = known && row.LastStatus == Applied && row.AppliedAt.After(sweep.CheckedAt) && since >= 0 && since < freshFor
 	t.drift = d
 	return err
 }

@@ -136,8 +136,8 @@ func (e *Engine) driftTick(ctx context.Context) error {
 			return err
 		}
 		err := errors.Join(
-			one(&waiting, "SELECT COUNT(*) FROM run AS r WHERE r.status = 'queued' AND r.kind <> 'drift' AND "+mayRun("r")),
-			one(&queued, "SELECT COUNT(*) FROM run WHERE status = 'queued' AND kind = 'drift'"),
+			one(&waiting, "SELECT COUNT(*) FROM run AS r WHERE r.status = 'queued' AND r.kind NOT IN ('drift', 'adopt') AND "+mayRun("r")),
+			one(&queued, "SELECT COUNT(*) FROM run WHERE status = 'queued' AND kind IN ('drift', 'adopt')"),
 			one(&lost, "SELECT COUNT(*) FROM sweep WHERE "+lostLook),
 		)
 		if err != nil {
@@ -163,8 +163,8 @@ func (e *Engine) driftTick(ctx context.Context) error {
 	return e.beginLooks(ctx, now, room)
 }
 
-// looks reports whether the work is a look for drift.
-func (w *working) looks() bool { return w.what == hintRun && w.run.Kind == KindDrift }
+// looks reports whether the work is a look for drift, or of its kind.
+func (w *working) looks() bool { return w.what == hintRun && w.run.Kind.sweeps() }
 
 // giveWay stops as many looks as others wait for a worker of this process. They are given back, and begun again when nobody
 // waits.

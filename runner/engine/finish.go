@@ -29,6 +29,9 @@ func (e *Engine) finish(ctx context.Context, operation string) error {
 	if err == nil && known {
 		e.traceOperation(ctx, op)
 	}
+	if err == nil && known && op.Kind == KindAdopt {
+		return e.DB.Tx(ctx, func(tx *sql.Tx) error { return e.finishAdopt(ctx, tx, op) })
+	}
 	if err != nil || !known || op.Kind != KindApply {
 		return err
 	}

@@ -24,6 +24,7 @@ const (
 	eventLook        forge.Kind = "plumbline-look"        // the base branch moved: what the change waits for may be there
 	eventMerge       forge.Kind = "plumbline-merge"       // After is the apply after which the change may be merged
 	eventPrune       forge.Kind = "plumbline-prune"       // the change's plans are of no more use
+	eventPropose     forge.Kind = "plumbline-propose"     // After is an adoption whose run has ended: its issue waits for an answer
 )
 
 // How long an event is tried.
@@ -99,6 +100,8 @@ func (h *errand) work(ctx context.Context) error {
 		return h.mergeApplied(ctx, ev.Change)
 	case eventPrune:
 		return h.prune(ctx, ev.Change)
+	case eventPropose:
+		return h.proposeAdoption(ctx, ev.After)
 	case forge.Ping:
 		return nil
 	}

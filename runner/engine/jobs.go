@@ -127,7 +127,7 @@ func (e *Engine) follow(ctx context.Context, tx *sql.Tx, s settled) error {
 		if err != nil {
 			return err
 		}
-		if !ok || o.Kind == KindDrift {
+		if !ok || o.Kind.sweeps() {
 			continue // what a look for drift has found is told of in an issue
 		}
 		if err := e.store.wantReport(ctx, tx, o.subject(), slices.Contains(s.Operations, id)); err != nil {

@@ -34,7 +34,7 @@ func (e *Engine) levels(ctx context.Context) (telemetry.Levels, error) {
 
 func (s *store) levels(ctx context.Context, tx *sql.Tx) (telemetry.Levels, error) {
 	l := telemetry.Levels{Queued: map[string]int{}, Running: map[string]int{}}
-	for _, kind := range []Kind{KindPlan, KindApply, KindUnlock, KindDrift} {
+	for _, kind := range []Kind{KindPlan, KindApply, KindUnlock, KindDrift, KindAdopt} {
 		l.Queued[string(kind)], l.Running[string(kind)] = 0, 0 // also what there is none of
 	}
 	type group struct {

@@ -33,6 +33,8 @@ type outcome struct {
 	// Plan is the plan of an apply, packed. A plan that was applied leaves the plan store, and what was done is told after.
 	// What a plan run made is in the plan store and not here.
 	Plan []byte `json:"plan,omitempty"`
+	// Adoption is what an adoption came to.
+	Adoption *adoption `json:"adoption,omitempty"`
 }
 
 // held is a runner.Hold.
@@ -61,7 +63,7 @@ func statusOf(s runner.Status) Status {
 func outcomeOf(res runner.Result) (outcome, error) {
 	o := outcome{
 		Status: res.Status, Receipt: res.Receipt, Notes: res.Notes, Kept: res.Kept, Elapsed: res.Elapsed,
-		NotStarted: errors.Is(res.Err, runner.ErrNotStarted),
+		NotStarted: errors.Is(res.Err, runner.ErrNotStarted), Adoption: adoptionOf(res.Adoption),
 	}
 	if res.Workspace != nil {
 		o.Apply = res.Workspace.Apply

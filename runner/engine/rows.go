@@ -84,7 +84,12 @@ const (
 	KindApply  Kind = "apply"
 	KindUnlock Kind = "unlock"
 	KindDrift  Kind = "drift"
+	KindAdopt  Kind = "adopt" // of drift, into the configuration
 )
+
+// sweeps reports whether a run is a look for drift, or what follows from one: it is told of in an issue, takes a share of
+// the workers, and gives way to whatever a change waits for.
+func (k Kind) sweeps() bool { return k == KindDrift || k == KindAdopt }
 
 // Cause says what an operation was made for.
 type Cause string
@@ -127,7 +132,8 @@ type Operation struct {
 	// Accept maps workspaces to the fingerprint of the plan that a person has seen and accepted, or to acceptAny.
 	Accept    map[string]string
 	Notes     []string // sentences for the report
-	ReplyTo   string   // id of the comment that asked for it
+	ReplyTo   string   // id of the comment that asked for it; of an adoption, the key of its event
+	Asked     []string // addresses that an adoption is about; none for all that differs
 	Status    OperationStatus
 	EventAt   time.Time // when what led to it was received
 	CreatedAt time.Time

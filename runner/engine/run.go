@@ -84,7 +84,7 @@ func (t *task) read(ctx context.Context, tx *sql.Tx) error {
 
 // tell asks for a report of what the run does. What a look for drift does is told of once it has found something.
 func (t *task) tell(ctx context.Context, tx *sql.Tx) error {
-	if t.run.Kind == KindDrift {
+	if t.run.Kind.sweeps() {
 		return nil
 	}
 	return t.wantReport(ctx, tx, t.op.subject(), false)
@@ -113,6 +113,8 @@ func (t *task) do(ctx context.Context) runner.Result {
 		return t.apply(ctx, f)
 	case t.run.Kind == KindUnlock:
 		return t.unlock(ctx, f)
+	case t.run.Kind == KindAdopt:
+		return f.runner.Adopt(ctx, f.workspace, runner.AdoptOptions{Addresses: t.op.Asked})
 	}
 	return f.runner.Plan(ctx, []*workspaces.Workspace{f.workspace})[0]
 }
@@ -327,7 +329,7 @@ func (t *task) write(ctx context.Context, r Run, to Status, res runner.Result) e
 			return err
 		}
 		switch {
-		case now.Kind == KindPlan, now.Status == Superseded && now.Kind == KindDrift:
+		case now.Kind == KindPlan, now.Kind == KindAdopt, now.Status == Superseded && now.Kind == KindDrift:
 			return nil // it decides nothing
 		case now.Kind == KindDrift:
 			return t.endDrift(ctx, tx, now, res)

@@ -21,7 +21,7 @@ type turn struct {
 }
 
 // turns reads queued runs in the order in which they are to be worked: applies and unlocks, for which somebody waits with
-// the branch, before plans, and looks for drift last.
+// the branch, before plans, and what is about drift last.
 func (s *store) turns(ctx context.Context, tx *sql.Tx, limit int) ([]turn, error) {
 	all, err := list(ctx, tx, func(row scanner) (t turn, err error) {
 		err = row.Scan(&t.id, &t.repo, &t.workspace, &t.kind)
@@ -30,7 +30,7 @@ func (s *store) turns(ctx context.Context, tx *sql.Tx, limit int) ([]turn, error
 		JOIN (SELECT operation, SUM(CASE WHEN status IN ('waiting', 'queued') THEN 0 ELSE 1 END) AS begun FROM run
 			WHERE operation IN (SELECT operation FROM run WHERE status = 'queued') GROUP BY operation) AS b ON b.operation = r.operation
 		WHERE r.status = 'queued' AND `+mayRun("r")+`
-		ORDER BY CASE r.kind WHEN 'drift' THEN 2 WHEN 'plan' THEN 1 ELSE 0 END, o.created_at + $1 * (b.begun + ROW_NUMBER() OVER (PARTITION BY r.operation ORDER BY r.position, r.id)), r.id LIMIT $2`,
+		ORDER BY CASE r.kind WHEN 'drift' THEN 3 WHEN 'adopt' THEN 2 WHEN 'plan' THEN 1 ELSE 0 END, o.created_at + $1 * (b.begun + ROW_NUMBER() OVER (PARTITION BY r.operation ORDER BY r.position, r.id)), r.id LIMIT $2`,
 		patience.Milliseconds(), limit)
 	if err != nil {
 		return nil, fmt.Errorf("look whose turn it is: %w", err)
@@ -64,7 +64,7 @@ func (e *Engine) takeTurn(ctx context.Context) (string, context.Context, func(),
 		}
 	}
 	for _, t := range turns {
-		if t.kind == KindDrift && looks >= e.driftWorkers() {
+		if t.kind.sweeps() && looks >= e.driftWorkers() {
 			break // they come last
 		}
 		if at, ok := e.rested[t.id]; ok && time.Since(at) < time.Second {

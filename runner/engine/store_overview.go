@@ -40,7 +40,7 @@ func (s *store) overview(ctx context.Context, tx *sql.Tx) (Overview, error) {
 		return Overview{}, err
 	}
 	o.MoreWorkspaces = int(all) - len(o.Workspaces)
-	operations, err := list(ctx, tx, scanOperation, "SELECT "+operationColumns+" FROM operation WHERE kind <> 'drift' ORDER BY id DESC LIMIT $1", overviewOperations)
+	operations, err := list(ctx, tx, scanOperation, "SELECT "+operationColumns+" FROM operation WHERE kind NOT IN ('drift', 'adopt') ORDER BY id DESC LIMIT $1", overviewOperations)
 	if err != nil {
 		return Overview{}, err
 	}

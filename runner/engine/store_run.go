@@ -81,7 +81,7 @@ func (s *store) runsOf(ctx context.Context, tx *sql.Tx, operation string) ([]Run
 // drift also for those that are about to. A plan waits for nobody.
 func mayRun(run string) string {
 	return "(" + run + ".kind = 'plan' OR NOT EXISTS (SELECT 1 FROM run AS other WHERE other.repository = " + run + ".repository AND other.workspace = " + run +
-		".workspace AND other.writes = 1 AND (other.status = 'running' OR " + run + ".kind = 'drift' AND other.status = 'queued')))"
+		".workspace AND other.writes = 1 AND (other.status = 'running' OR " + run + ".kind IN ('drift', 'adopt') AND other.status = 'queued')))"
 }
 
 // claimRun takes a queued run. !ok says that it is not queued any more, or that another apply of its workspace runs: it
@@ -253,7 +253,7 @@ func next(runs []Run, earlier map[string]bool) map[string]Status {
 // blockedApplies reads the operations, oldest first, that have runs waiting in a repository, but not the one named
 // except. Whoever ends a run of an apply calls readyRuns for each of them.
 func (s *store) blockedApplies(ctx context.Context, tx *sql.Tx, repo RepoID, except string) ([]string, error) {
-	ids, err := list(ctx, tx, scanText, `SELECT id FROM operation WHERE repository = $1 AND id <> $2 AND status = 'running' AND kind NOT IN ('plan', 'drift')
+	ids, err := list(ctx, tx, scanText, `SELECT id FROM operation WHERE repository = $1 AND id <> $2 AND status = 'running' AND kind NOT IN ('plan', 'drift', 'adopt')
 		AND EXISTS (SELECT 1 FROM run WHERE run.operation = operation.id AND run.status = 'waiting') ORDER BY seq`, string(repo), except)
 	if err != nil {
 		return nil, fmt.Errorf("read the applies that wait in %s: %w", repo, err)
@@ -285,7 +285,7 @@ func (s *store) settle(ctx context.Context, tx *sql.Tx, operation string) (settl
 		return settled{}, err
 	}
 	look := []string{operation}
-	if o.Kind != KindPlan && o.Kind != KindDrift {
+	if o.Kind != KindPlan && !o.Kind.sweeps() {
 		more, err := s.blockedApplies(ctx, tx, o.Repository, operation)
 		if err != nil {
 			return settled{}, err

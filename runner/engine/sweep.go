@@ -256,8 +256,8 @@ func (e *Engine) trim(ctx context.Context) error {
 			// Forges redeliver within days.
 			{"DELETE FROM event WHERE status <> 'waiting' AND ended_at < $1", month},
 			// What looks for drift have found is in rows of its own; there are thousands of looks each hour.
-			{"DELETE FROM run WHERE kind = 'drift' AND ended_at > 0 AND ended_at < $1", day},
-			{"DELETE FROM operation WHERE kind = 'drift' AND status <> 'running' AND finished_at > 0 AND ended_at < $1 AND NOT EXISTS (SELECT 1 FROM run WHERE run.operation = operation.id)", day},
+			{"DELETE FROM run WHERE kind IN ('drift', 'adopt') AND ended_at > 0 AND ended_at < $1", day},
+			{"DELETE FROM operation WHERE kind IN ('drift', 'adopt') AND status <> 'running' AND finished_at > 0 AND ended_at < $1 AND NOT EXISTS (SELECT 1 FROM run WHERE run.operation = operation.id)", day},
 			{"DELETE FROM sweep_history WHERE at < $1", year},
 			{"DELETE FROM process WHERE ended_at > 0 AND ended_at < $1", month},
 			// A target that has taken nothing for a month will not want it all.

@@ -25,14 +25,16 @@ func (w *working) applies() bool {
 	return w.what == hintRun && (w.run.Writes || w.run.Kind.rank() == 0)
 }
 
-// rank says who goes first: what people wait for with the branch, what they wait for with a change, and what nobody waits
-// for.
+// rank says who goes first: what people wait for with the branch, what they wait for with a change, what somebody has
+// asked for on an issue, and what nobody waits for.
 func (k Kind) rank() int {
 	switch k {
 	case KindPlan:
 		return 1
-	case KindDrift:
+	case KindAdopt:
 		return 2
+	case KindDrift:
+		return 3
 	}
 	return 0
 }

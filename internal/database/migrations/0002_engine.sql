@@ -95,7 +95,8 @@ CREATE TABLE operation (
   commit_id TEXT NOT NULL,       -- whose files are run
   accept TEXT NOT NULL,          -- JSON: workspace to the fingerprint of the plan that a person has accepted
   notes TEXT NOT NULL,           -- JSON: list of sentences for the report
-  reply_to TEXT NOT NULL,        -- id of the comment that asked for it
+  reply_to TEXT NOT NULL,        -- id of the comment that asked for it; of an adoption, the key of its event
+  asked TEXT NOT NULL,           -- JSON: addresses that the comment is about
   status TEXT NOT NULL,          -- running, done, superseded
   event_at BIGINT NOT NULL,      -- when what led to it was received
   created_at BIGINT NOT NULL,
