@@ -94,6 +94,8 @@ type Finding struct {
 	Outputs []string `json:"outputs,omitempty"`
 	// Detail says in plain words what happened.
 	Detail string `json:"detail"`
+	// Agreed says that what was changed outside is what the configuration asks for by now: there is nothing to do or to know.
+	Agreed bool `json:"agreed,omitempty"`
 	// Doubt says why an outside finding is not certain enough to be corrected; empty if it is.
 	Doubt string `json:"doubt,omitempty"`
 	// Key identifies the finding over time: address, last action and attribute paths, but no values.
@@ -311,12 +313,31 @@ func (s *sweep) add(i *item, rc *tfjson.ResourceChange) {
 		}
 	}
 	s.compare(i)
+	i.Agreed = !i.planned() && i.Outside == "changed" && s.agreed(i)
 	if !i.planned() && (i.Outside == "" || i.Outside == "changed" && len(i.deltas) == 0) {
 		return
 	}
 	i.Class = classOf(rc, s.in.Classes)
 	s.items = append(s.items, i)
 	s.byConfig[i.config] = append(s.byConfig[i.config], i)
+}
+
+// agreed reports whether all that was changed outside, and is not changed back, is what the configuration asks for by a
+// literal: Git and reality agree, and only the state has not heard of it. Where something else stands, a plan cannot tell
+// that from ignore_changes.
+func (s *sweep) agreed(i *item) bool {
+	set := false
+	for _, d := range i.deltas {
+		e := s.expression(i, d)
+		switch {
+		case e == nil && !zero(d.before) && !zero(d.after): // what the API computes changes along, such as an etag
+		case len(d.steps) > 0 && constant(e) && e.ConstantValue != nil && same(d.steps[1:].lookup(e.ConstantValue), d.after):
+			set = true
+		default:
+			return false
+		}
+	}
+	return set
 }
 
 // actions translates what is planned for a resource.

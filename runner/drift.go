@@ -273,7 +273,7 @@ func (r *Runner) lastApplied(ctx context.Context, workspace string) (applied pla
 func remaining(v drift.Verdict) int {
 	n := 0
 	for _, j := range v.Findings {
-		if !j.Ignored {
+		if !j.Ignored && !j.Agreed {
 			n++
 		}
 	}

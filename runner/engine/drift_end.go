@@ -52,8 +52,9 @@ func (t *task) seenBefore(key string) (FindingRow, bool) {
 	return t.drift.before[i], true
 }
 
-// stands reports whether a finding makes a workspace a drifted one. Noise does not, nor what is to be left alone.
-func stands(j drift.Judged) bool { return !j.Ignored && j.Cause != drift.CausePerpetual }
+// stands reports whether a finding makes a workspace a drifted one. Noise does not, nor what is to be left alone, nor what
+// Git has come to ask for.
+func stands(j drift.Judged) bool { return !j.Ignored && !j.Agreed && j.Cause != drift.CausePerpetual }
 
 // endDrift writes what a look for drift came to: its findings, what was corrected, the workspace's state and history, the
 // decisions, and that the workspace's issue is to tell of it. It is a part of the transaction that ends the run.
@@ -80,7 +81,7 @@ func (t *task) endDrift(ctx context.Context, tx *sql.Tx, r Run, res runner.Resul
 			left = t.drift.verdict.Findings // it was seen before that came in between
 		}
 	} else {
-		left, t.drift.returned = res.Drift.Left.Findings, res.Drift.Returned
+		left, t.drift.returned = slices.DeleteFunc(slices.Clone(res.Drift.Left.Findings), func(j drift.Judged) bool { return j.Agreed }), res.Drift.Returned
 		if corrected, err = t.correctedRows(res.Drift); err != nil {
 			return err
 		}

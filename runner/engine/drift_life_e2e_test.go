@@ -46,7 +46,6 @@ type issueLife struct {
 func newIssueLife(t *testing.T, o options) issueLife {
 	t.Helper()
 	l := issueLife{corrects: &atomic.Bool{}}
-	o.world.Patience = 4 * time.Minute
 	o.world.Files = map[string]string{
 		"plumbline.yaml": world.Settings("workspaces:", "  - dir: c", "    drift: { correct: { resource: update } }"),
 		"CODEOWNERS":     "/c/ @" + alice + "\n",

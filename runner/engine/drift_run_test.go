@@ -442,6 +442,21 @@ func TestChangedRightAfterAnApply(t *testing.T) {
 	w.wants(found, "toy_bucket.logs outside + gone corrected")
 }
 
+// TestGitFollowsReality: the configuration is brought to what is real, and there is nothing to apply. Then nothing differs.
+func TestGitFollowsReality(t *testing.T) {
+	t.Parallel()
+	w := newDriftWorld(t, driftBucket)
+	w.later()
+	w.edit("you")
+	w.tip = w.commit(map[string]string{"app/main.tf": strings.Replace(driftBucket, `"me"`, `"you"`, 1)})
+	w.applied = w.tip
+	p := w.add(Operation{Kind: KindPlan, Change: 8, HeadCommit: w.tip, Commit: w.tip}, Run{Workspace: "app", Dir: "app"})[0]
+	p, _ = w.work(p, Unchanged)
+	w.work(w.merged(8, w.tip, p.Plan), Unchanged)
+	_, found := w.seen(Unchanged, SweepClean)
+	w.wants(found, "")
+}
+
 // TestDriftBesideGit: Git has moved on without an apply.
 func TestDriftBesideGit(t *testing.T) {
 	t.Parallel()
