@@ -24,6 +24,8 @@ import (
 
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/forge/forgetest/world"
+	"github.com/plumbline-dev/plumbline/forge/github"
+	"github.com/plumbline-dev/plumbline/internal/toycloud"
 )
 
 // These commands let a script tell the story of pull requests to a real server:
@@ -51,10 +53,16 @@ import (
 //	merged N              wait until the server has merged it
 //	plans COUNT           wait until so many plans are stored in data/plans
 //	cloud NAME=VERSION... wait until exactly these buckets are there
+//	outside NAME VERSION  change a bucket's version behind Terraform's back
+//	issue open|closed TEXT...   wait until there is one issue of ours, in that state, whose text holds all of the texts
+//	proposal PREFIX       wait for a pull request of the server's own, from a branch that begins so
 //	httpget URL           wait for 200; the answer's body goes to stdout
 //	lock NAME ID WHO      lock a remote state as somebody's Terraform would
 //	locked NAME...        exactly these remote states are locked now
 //	done CREATES UPDATES DELETES   so much was done to buckets, no more and no less
+//
+// Instead of N, `issue` is what the command issue has found, and `proposal` what proposal has. In what is said, {soon} is a
+// day of next month.
 //
 // FILES are NAME=VERSION for a workspace of one bucket (NAME=VERSION@remote for
 // one with a remote backend), or a directory of the script whose files are taken.
@@ -71,7 +79,10 @@ var serveCommands = map[string]func(*testscript.TestScript, bool, []string){
 		}
 		s.pull(args[0]).Push(s.t, s.files(args[1:]))
 	}),
-	"say": story(3, func(s *serveStory, args []string) { s.said = s.pull(args[0]).Say(s.t, args[1], args[2]) }),
+	"say": story(3, func(s *serveStory, args []string) {
+		soon := time.Now().UTC().AddDate(0, 0, 30).Format(time.DateOnly)
+		s.said = s.pull(args[0]).Say(s.t, args[1], strings.ReplaceAll(args[2], "{soon}", soon))
+	}),
 	"merge": story(1, func(s *serveStory, args []string) {
 		p := s.pull(args[0])
 		p.Merge(s.t, forge.MergeMethod(append(args, "merge")[1]))
@@ -155,6 +166,11 @@ var serveCommands = map[string]func(*testscript.TestScript, bool, []string){
 		}
 		s.world.AwaitVersions(s.t, want)
 	}),
+	"outside": story(2, func(s *serveStory, args []string) {
+		s.ts.Check(s.world.Cloud.EditBucket(args[0], func(b *toycloud.Bucket) { b.Tags["version"] = args[1] }))
+	}),
+	"issue":    story(1, func(s *serveStory, args []string) { s.awaitIssue(args[0] == "open", args[1:]) }),
+	"proposal": story(1, func(s *serveStory, args []string) { s.awaitProposal(args[0]) }),
 	"httpget": story(1, func(s *serveStory, args []string) {
 		status, body := "", []byte(nil)
 		s.world.Await(s.t, "an answer of "+args[0], func() bool {
@@ -208,15 +224,16 @@ type storyKey struct{}
 
 // serveStory is one script's world and server.
 type serveStory struct {
-	ts     *testscript.TestScript
-	t      testing.TB
-	world  *world.World
-	pulls  []*world.Pull
-	said   string // id of the last comment of a person
-	tip    string // of the main branch, as far as the script moved it
-	server *exec.Cmd
-	log    *serverLog
-	parent *testing.T
+	ts              *testscript.TestScript
+	t               testing.TB
+	world           *world.World
+	pulls           []*world.Pull
+	said            string      // id of the last comment of a person
+	tip             string      // of the main branch, as far as the script moved it
+	issue, proposal *world.Pull // see pull
+	server          *exec.Cmd
+	log             *serverLog
+	parent          *testing.T
 }
 
 // story makes a command of at least so many arguments.
@@ -320,6 +337,9 @@ func (s *serveStory) files(args []string) map[string]string {
 }
 
 func (s *serveStory) pull(number string) *world.Pull {
+	if p := map[string]*world.Pull{"issue": s.issue, "proposal": s.proposal}[number]; p != nil {
+		return p
+	}
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 1 || n > len(s.pulls) {
 		s.ts.Fatalf("there is no pull request %q; %d were opened", number, len(s.pulls))
@@ -340,6 +360,41 @@ func (s *serveStory) open(args []string) {
 	if p.Number != len(s.pulls) {
 		s.ts.Fatalf("the forge calls pull request %d number %d", len(s.pulls), p.Number)
 	}
+}
+
+// client sees the forge as the server does.
+func (s *serveStory) client() *github.Client {
+	client, err := github.New(github.Options{URL: s.world.GitHub.URL, Token: s.world.GitHub.Token})
+	s.ts.Check(err)
+	return client
+}
+
+func (s *serveStory) awaitIssue(open bool, parts []string) {
+	client, shows := s.client(), ""
+	s.world.Await(s.t, fmt.Sprintf("an issue, open: %v, with %q", open, parts), func() bool {
+		own, err := client.OwnIssues(context.Background(), s.world.Repo)
+		s.ts.Check(err)
+		if len(own) != 1 {
+			shows = fmt.Sprintf("there are %d issues", len(own))
+			return false
+		}
+		shows = fmt.Sprintf("open: %v\n%s", own[0].Open, own[0].Body)
+		s.issue = &world.Pull{World: s.world, Number: own[0].Number}
+		return own[0].Open == open && !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(own[0].Body, part) })
+	}, func() string { return shows })
+	s.ts.Logf("%s", shows)
+}
+
+func (s *serveStory) awaitProposal(prefix string) {
+	client, all := s.client(), []forge.Change(nil)
+	s.world.Await(s.t, "a pull request from "+prefix, func() bool {
+		var err error
+		all, err = client.Changes(context.Background(), s.world.Repo, forge.ChangesOptions{OpenOnly: true})
+		s.ts.Check(err)
+		all = slices.DeleteFunc(all, func(c forge.Change) bool { return !strings.HasPrefix(c.Head.Branch, prefix) })
+		return len(all) == 1
+	}, func() string { return fmt.Sprintf("there are %+v", all) })
+	s.proposal = &world.Pull{World: s.world, Number: all[0].Number, Author: world.Alice, Branch: all[0].Head.Branch, Head: all[0].Head.Commit}
 }
 
 // serverLog keeps what the server says, and finds its address in it.
