@@ -29,7 +29,8 @@ type Fault struct {
 	Path   string // a part of the path, Git's paths included; "" for any
 	Times  int    // how often; 0 until mended
 
-	Delay  time.Duration // before anything else
+	Do     func()        // before anything else; not with the stand-in's lock held
+	Delay  time.Duration // then
 	Status int           // answer this instead of serving, with Header and Body
 	Header map[string]string
 	Body   string
@@ -82,10 +83,15 @@ func (g *GitHub) fault(req *http.Request) *Fault {
 // ServeHTTP serves the API, GraphQL and Git.
 func (g *GitHub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if f := g.fault(req); f != nil {
+		if f.Do != nil {
+			f.Do()
+		}
 		select {
 		case <-time.After(f.Delay):
 		case <-req.Context().Done():
-			return
+			if f.Do == nil { // it may be what has ended the client
+				return
+			}
 		}
 		switch {
 		case f.Drop:

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -131,27 +132,52 @@ func (p *plea) actorName() string { return p.event.Event.Comment.Author }
 
 // one is a refusal on the issue of a group, for commands that are about one workspace.
 func (p *plea) one() error {
-	if p.workspace == "" {
-		return &refusal{why: fmt.Sprintf("this issue tells of several workspaces. Comment `plumbline %s` on the issue of one of them.", p.cmd.Verb)}
+	if p.workspace != "" {
+		return nil
 	}
-	return nil
+	why := "this issue tells of several workspaces, and of nothing that was changed outside: there is nothing to " + string(p.cmd.Verb) + ". Review it, and apply."
+	if p.cmd.Verb == prcomment.VerbIgnore {
+		why = fmt.Sprintf("this issue tells of several workspaces, and a rule belongs to one. Comment on the issue of that one, or write the rule into `%s`: under the workspace, or under `defaults` for all.", workspaces.ConfigFile)
+	}
+	return &refusal{why: why, noted: "the issue tells of several workspaces"}
 }
 
-// look has a workspace looked at now.
-func (p *plea) look(ctx context.Context) error {
-	if p.cmd.Workspace == "" {
-		if err := p.one(); err != nil {
-			return err
-		}
-		p.cmd.Workspace = p.workspace
+// about are the workspaces that a command is about: that of the issue, or all in which the group was found.
+func (p *plea) about(ctx context.Context, tx *sql.Tx) ([]string, error) {
+	if p.workspace != "" {
+		return []string{p.workspace}, nil
 	}
+	alike, err := p.store.alikeFindings(ctx, tx, p.repo.ID)
+	if err != nil {
+		return nil, err
+	}
+	names := slices.Sorted(maps.Keys(groupsOf(alike).members[p.issue.Key]))
+	if len(names) == 0 {
+		return nil, &refusal{why: "no workspace is known any more in which this was found.", noted: "the group is empty"}
+	}
+	return names, nil
+}
+
+// look has a workspace looked at now, or all of a group.
+func (p *plea) look(ctx context.Context) error {
 	return p.conclude(ctx, func(tx *sql.Tx) ([]audit.Entry, error) {
-		if err := p.askNow(ctx, tx, p.cmd.Workspace); err != nil {
-			return nil, err
+		names := []string{p.cmd.Workspace}
+		if p.cmd.Workspace == "" {
+			var err error
+			if names, err = p.about(ctx, tx); err != nil {
+				return nil, err
+			}
 		}
-		entry := p.entry(true, "a look at it was asked for", nil)
-		entry.Workspace = p.cmd.Workspace
-		return []audit.Entry{entry}, nil
+		var entries []audit.Entry
+		for _, name := range names {
+			if err := p.askNow(ctx, tx, name); err != nil {
+				return nil, err
+			}
+			entry := p.entry(true, "a look at it was asked for", nil)
+			entry.Workspace = name
+			entries = append(entries, entry)
+		}
+		return entries, nil
 	})
 }
 
@@ -258,29 +284,39 @@ func chooseFindings(found, wanted []string) ([]string, error) {
 // withoutQuotes is an address as it reads when its quotes were taken for those of a word.
 func withoutQuotes(address string) string { return strings.ReplaceAll(address, `"`, "") }
 
-// pause has nothing looked at nor corrected in the workspace.
+// pause stops looks at the workspace and corrections in it, or in all of a group.
 func (p *plea) pause(ctx context.Context) error {
-	if err := p.one(); err != nil {
-		return err
-	}
 	now := p.store.now()
-	pause := Pause{Repository: p.repo.ID, Workspace: p.workspace, Reason: p.plain(p.cmd.Reason), Actor: p.actorName(), At: now}
+	var ends time.Time
+	until := "until it is resumed"
 	if !p.cmd.Until.IsZero() {
-		pause.Until = p.cmd.Until.AddDate(0, 0, 1) // to the end of the day
+		ends = p.cmd.Until.AddDate(0, 0, 1) // to the end of the day
 		if err := future(p.cmd.Until, now, 0); err != nil {
 			return err
 		}
+		until = "until " + ends.UTC().Format(time.RFC3339)
 	}
 	var cancelled []string
-	err := p.conclude(ctx, func(tx *sql.Tx) (_ []audit.Entry, err error) {
-		if cancelled, err = p.store.pauseDrift(ctx, tx, pause); err != nil {
+	err := p.conclude(ctx, func(tx *sql.Tx) (entries []audit.Entry, err error) {
+		names, err := p.about(ctx, tx)
+		if err != nil {
 			return nil, err
 		}
-		until := "until it is resumed"
-		if !pause.Until.IsZero() {
-			until = "until " + pause.Until.UTC().Format(time.RFC3339)
+		cancelled = nil
+		for _, name := range names {
+			ids, err := p.store.pauseDrift(ctx, tx, Pause{Repository: p.repo.ID, Workspace: name, Until: ends, Reason: p.plain(p.cmd.Reason), Actor: p.actorName(), At: now})
+			if err == nil {
+				err = p.wantIssue(ctx, tx, p.repo.ID, name)
+			}
+			if err != nil {
+				return nil, err
+			}
+			cancelled = append(cancelled, ids...)
+			entry := p.entry(true, "drift is paused "+until, nil)
+			entry.Workspace = name
+			entries = append(entries, entry)
 		}
-		return []audit.Entry{p.entry(true, "drift is paused "+until, nil)}, p.wantIssue(ctx, tx, p.repo.ID, p.workspace)
+		return entries, nil
 	})
 	p.cancel(errCancelled, cancelled...)
 	return err
@@ -297,26 +333,41 @@ func future(day, now time.Time, most time.Duration) error {
 	return nil
 }
 
-// resume ends the pause of the workspace. Wider ones are not this issue's to end.
+// resume ends the pause of the workspace, or of all of a group. Wider ones are not this issue's to end.
 func (p *plea) resume(ctx context.Context) error {
-	if err := p.one(); err != nil {
-		return err
-	}
-	return p.conclude(ctx, func(tx *sql.Tx) ([]audit.Entry, error) {
-		ended, err := p.store.endPause(ctx, tx, pauseScope(p.repo.ID, p.workspace))
+	return p.conclude(ctx, func(tx *sql.Tx) (entries []audit.Entry, err error) {
+		names, err := p.about(ctx, tx)
 		if err != nil {
 			return nil, err
 		}
-		wider, paused, err := p.store.paused(ctx, tx, p.repo.ID, p.workspace)
+		held := ""
+		for _, name := range names {
+			ended, err := p.store.endPause(ctx, tx, pauseScope(p.repo.ID, name))
+			if err != nil {
+				return nil, err
+			}
+			if wider, paused, err := p.store.paused(ctx, tx, p.repo.ID, name); err != nil {
+				return nil, err
+			} else if paused {
+				held = wider.String()
+			}
+			if !ended {
+				continue
+			}
+			if err := p.wantIssue(ctx, tx, p.repo.ID, name); err != nil {
+				return nil, err
+			}
+			entry := p.entry(true, "the pause was ended", nil)
+			entry.Workspace = name
+			entries = append(entries, entry)
+		}
 		switch {
-		case err != nil:
-			return nil, err
-		case !ended && paused:
-			return nil, &refusal{why: fmt.Sprintf("more than this workspace is paused, %s. That is ended with `plumbline drift resume` on the server.", wider), noted: "a wider pause holds"}
-		case !ended:
+		case len(entries) == 0 && held != "":
+			return nil, &refusal{why: fmt.Sprintf("more than this workspace is paused, %s. That is ended with `plumbline drift resume` on the server.", held), noted: "a wider pause holds"}
+		case len(entries) == 0:
 			return nil, &refusal{why: "it is not paused."}
 		}
-		return []audit.Entry{p.entry(true, "the pause was ended", nil)}, p.wantIssue(ctx, tx, p.repo.ID, p.workspace)
+		return entries, nil
 	})
 }
 

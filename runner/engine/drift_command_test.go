@@ -209,7 +209,36 @@ func TestIssueCommandsPause(t *testing.T) {
 
 	// The issue of a group, one that is none of ours, and a workspace in which nothing may be applied.
 	group := d.issue("group:toy_node upgrade")
-	d.refusesIn(group, "bob", "plumbline correct", "tells of several workspaces")
+	d.refusesIn(group, "bob", "plumbline correct", "there is nothing to correct. Review it, and apply")
+	d.refusesIn(group, "bob", "plumbline adopt", "there is nothing to adopt")
+	d.refusesIn(group, "bob", "plumbline ignore toy_bucket.logs --until "+until, "write the rule into `plumbline.yaml`")
+	d.refusesIn(group, "bob", "plumbline pause", "no workspace is known any more")
+	key, ok := groupOf("upgrade", "toy_node.a", "toy_node.a update size")
+	if !ok {
+		t.Fatal("an upgrade makes no group")
+	}
+	group = d.issue(key)
+	d.write(func(tx *sql.Tx) error {
+		e := d.engines[0]
+		if _, err := e.store.endPause(t.Context(), tx, ""); err != nil {
+			return err
+		}
+		for _, name := range []string{"app", "network"} {
+			err := e.store.seeFindings(t.Context(), tx, d.id, name, e.Now(), []FindingRow{{Key: "toy_node.a update size", Address: "toy_node.a", Class: "node", Cause: "upgrade"}})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	d.reacted(d.say("bob", group, "plumbline pause --reason an upgrade"), forge.Seen)
+	d.want("pause of a group", paused(), "until it is resumed by bob: an upgrade")
+	d.refusesIn(group, "bob", "plumbline drift", "nothing is looked at or corrected until")
+	d.reacted(d.say("carol", group, "plumbline resume"), forge.Seen)
+	d.want("pause after the group's end", paused(), "")
+	d.refusesIn(group, "carol", "plumbline resume", "it is not paused")
+	d.reacted(d.say("carol", group, "plumbline drift"), forge.Seen)
+	d.want("who asked for a look at all of a group", d.sweepOf("app").AskedBy+d.sweepOf("network").AskedBy, "carolcarol")
 	client := d.engines[0].Forges[0].Client.(*github.Client)
 	other, err := client.OpenIssue(t.Context(), d.repo, forge.Issue{Title: "A question"})
 	if err != nil {

@@ -228,9 +228,9 @@ func lifeOfAnIssue(t *testing.T, o options, closeIssue func(testing.TB, forge.Re
 	// Reality and Git agree: it is closed, and opened again when something returns.
 	l.sees(t, engine.SweepClean)
 	l.issue(t, false)
-	l.edit(t, func(b *toycloud.Bucket) { b.Tags["version"] = "again" })
+	l.edit(t, func(b *toycloud.Bucket) { b.Tags["owner"] = "again" })
 	l.look(t, engine.SweepDrifted)
-	if again := l.issue(t, true, "again"); again.Number != i.Number {
+	if again := l.issue(t, true, "tags.owner", "again"); again.Number != i.Number {
 		t.Errorf("it is #%d now, and was #%d", again.Number, i.Number)
 	}
 
@@ -240,17 +240,19 @@ func lifeOfAnIssue(t *testing.T, o options, closeIssue func(testing.TB, forge.Re
 	l.told(t)
 	l.quiet(t)
 	l.issue(t, false)
-	l.edit(t, func(b *toycloud.Bucket) { b.Tags["owner"] = "you" })
+	l.edit(t, func(b *toycloud.Bucket) { b.Tags["team"] = "ours" })
 	l.look(t, engine.SweepDrifted)
-	l.issue(t, true, "tags.owner")
+	l.issue(t, true, "tags.team")
 
 	// Corrected at a word, up to the cloud and the report.
 	l.corrects.Store(true)
 	l.nodes[0].restart(t)
 	l.says(t, i.Number, alice, "plumbline correct", forge.Seen, "")
 	l.sees(t, engine.SweepClean)
-	if got := l.Versions(); got["c"] != "by hand" {
-		t.Errorf("after the correction there is %v", got)
+	for _, b := range l.Cloud.Snapshot().Buckets {
+		if len(b.Tags) != 1 || b.Tags["version"] != "by hand" || !b.Versioning {
+			t.Errorf("after the correction there is %+v", b)
+		}
 	}
 	l.issue(t, false, "Corrected")
 	if all := l.thread(t, i.Number); !strings.Contains(all, "corrected") {
