@@ -30,7 +30,7 @@ func TestDriftOnSeveralServers(t *testing.T) {
 	var ahead atomic.Int64
 	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	chat := newChat(t)
-	s := start(t, options{engines: 3, world: world.Options{Remote: true, Patience: 3 * time.Minute, Files: map[string]string{
+	s := start(t, options{engines: 3, world: world.Options{Remote: (*world.States).Backend, Patience: 3 * time.Minute, Files: map[string]string{
 		"plumbline.yaml": "version: 1\ndefaults:\n  env: [\"TOY_*\"]\n  drift: { every: 7d, correct: { resource: update } }\n" +
 			"workspaces:\n  - dir: b\n    drift: { correct: { resource: never } }\n",
 	}}, tune: func(o *engine.Options) {

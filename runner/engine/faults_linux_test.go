@@ -19,7 +19,7 @@ import (
 // up by `plumbline unlock`, and what is left to do is applied by a command.
 func TestTerraformIsKilled(t *testing.T) {
 	t.Parallel()
-	s := start(t, options{world: world.Options{Remote: true}})
+	s := start(t, options{world: world.Options{Remote: (*world.States).Backend}})
 	pull := s.Open(t, alice, "two", another("c", "two"))
 	pull.AwaitComment(t, "kind=plan", "2 to add")
 	pull.AwaitStatus(t, "plumbline", forge.Success)

@@ -92,7 +92,13 @@ func start(t *testing.T, opts options) *server {
 		opts.database = engine.SuiteURL(t)
 	}
 	if opts.database != "" && opts.processes {
-		opts.world.Remote = true // a state that lies on one machine is refused where there may be several
+		own := opts.world.Remote
+		opts.world.Remote = func(s *world.States, workspace string) string { // a state on one machine is refused where there may be several
+			if own != nil && own(s, workspace) != "" {
+				return own(s, workspace)
+			}
+			return s.Backend(workspace)
+		}
 	}
 	s := &server{opts: opts, shared: t.TempDir(), log: &logBuffer{}}
 	if opts.host == nil {

@@ -25,7 +25,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 
-	s := start(t, options{processes: true, world: world.Options{Patience: 10 * time.Minute}})
+	s := start(t, options{processes: true, world: world.Options{Patience: 10 * time.Minute, Remote: everywhere}})
 	n := s.nodes[0]
 	var pulls []*world.Pull
 	var killed atomic.Int64
@@ -78,4 +78,10 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	if want := len(s.Versions()); created != want || updated != 0 || deleted != 0 {
 		t.Errorf("the cloud made %d buckets, changed %d and deleted %d; there are %d, each to be made once", created, updated, deleted, want)
 	}
+}
+
+// everywhere puts each workspace's state where it can be locked in another way: a's where locks name their holders, b's
+// where they do not, and c's on the server's own disk.
+func everywhere(s *world.States, workspace string) string {
+	return map[string]string{"a": s.Bucket("a"), "b": s.Backend("b")}[workspace]
 }

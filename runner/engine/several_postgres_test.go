@@ -21,7 +21,7 @@ import (
 func TestSeveralServers(t *testing.T) {
 	t.Parallel()
 	// A state that lies on one machine is refused where there are several.
-	s := start(t, options{engines: 3, processes: true, world: world.Options{Remote: true}})
+	s := start(t, options{engines: 3, processes: true, world: world.Options{Remote: (*world.States).Backend}})
 	pulls := s.people(t, func(done int) bool { return done < 9 })
 	s.quiet(t)
 	for _, p := range pulls {

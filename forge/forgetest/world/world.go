@@ -56,8 +56,9 @@ type Options struct {
 	Repo forge.Repo
 	// Files of the repository's first commit; nil for Files.
 	Files map[string]string
-	// Remote gives the workspaces of Files a backend in States; without, they have none.
-	Remote bool
+	// Remote says which backend each workspace of Files has: (*States).Backend, (*States).Bucket, or something that chooses;
+	// nil for none.
+	Remote func(s *States, workspace string) string
 	// Patience is how long an Await waits; 0 means two minutes, which only a failure takes.
 	Patience time.Duration
 }
@@ -104,9 +105,9 @@ func New(t testing.TB, opts Options) *World {
 	if files == nil {
 		files = Files()
 	}
-	if opts.Remote {
+	if opts.Remote != nil {
 		for _, name := range []string{"a", "b", "c"} {
-			files[name+"/main.tf"] = Bucket(w.States.Backend(name), name, "1")
+			files[name+"/main.tf"] = Bucket(opts.Remote(w.States, name), name, "1")
 		}
 	}
 	w.Forge.Commit(t, w.Repo, "main", "", files)

@@ -19,11 +19,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A world holds together without any Plumbline: people can apply by hand in it.
+// A world holds together without any Plumbline: people can apply by hand in it, with either backend.
 func TestByHand(t *testing.T) {
 	t.Parallel()
-	w := world.New(t, world.Options{})
-	pull := w.Open(t, world.Alice, "more", map[string]string{"a/main.tf": world.Bucket(w.States.Backend("a"), "a", "2")})
+	for name, backend := range map[string]func(*world.States, string) string{"http": (*world.States).Backend, "s3": (*world.States).Bucket} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			byHand(t, backend, name == "s3")
+		})
+	}
+}
+
+func byHand(t *testing.T, backend func(*world.States, string) string, named bool) {
+	w := world.New(t, world.Options{Remote: backend})
+	text := world.Bucket(backend(w.States, "a"), "a", "2")
+	pull := w.Open(t, world.Alice, "more", map[string]string{"a/main.tf": text})
 	pull.Say(t, world.Mallory, "nice")
 	pull.Merge(t, forge.Squash)
 	if len(pull.Ours(t)) != 0 || pull.Merged == "" {
@@ -34,7 +44,7 @@ func TestByHand(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "main.tf"), []byte(world.Bucket(w.States.Backend("a"), "a", "2")), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "main.tf"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	terraform := func(args ...string) (string, error) {
@@ -56,8 +66,9 @@ func TestByHand(t *testing.T) {
 		t.Errorf("after an apply %q are locked and the state was saved %d times", locked, w.States.Saves("a"))
 	}
 	w.States.Lock("a", "c0ffee", "bob@laptop")
-	if out, err := terraform("apply", "-auto-approve", "-input=false", "-no-color"); err == nil || !strings.Contains(out, "c0ffee") {
-		t.Errorf("apply of a locked state: %v, want it refused with the lock's id\n%s", err, out)
+	out, err := terraform("apply", "-auto-approve", "-input=false", "-no-color")
+	if err == nil || !strings.Contains(out, "c0ffee") || strings.Contains(out, "bob@laptop") != named {
+		t.Errorf("apply of a locked state: %v, want it refused with the lock's id, and its holder named: %v\n%s", err, named, out)
 	}
 	if out, err := terraform("force-unlock", "-force", "c0ffee"); err != nil || len(w.States.Locked()) != 0 {
 		t.Errorf("force-unlock: %v, still locked: %q\n%s", err, w.States.Locked(), out)
