@@ -22,6 +22,10 @@ func (w *renderer) next() {
 			lines = append(lines, "- "+w.names(members, 8, w.name)+": "+before+w.command(verb, members)+after)
 		}
 	}
+	if w.report.Commands {
+		advise("unlock", "the state is locked. ", " says by whom, and releases the lock if the run that left it is surely gone.",
+			func(ws *Workspace) bool { return ws.Locked })
+	}
 	advise("plan", "what was done is in the state, the rest is not. Remove the cause, then ", " shows what is left to do.",
 		func(ws *Workspace) bool { return ws.Status == StatusPartly })
 	if w.report.Commands {

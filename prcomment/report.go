@@ -83,6 +83,7 @@ type Workspace struct {
 	// Next is what to do about an apply that did not do all of it, or about a lock; "" = what Status suggests. It is not read where Plan
 	// took the place of Reviewed and is empty: then there is no new plan to read, and the report says so.
 	Next     string
+	Locked   bool      // the state is locked, so that no apply can begin
 	Notes    []string  // the same one in many workspaces is written once
 	Order    int       // position in the graph; ties are sorted by name
 	Findings []Finding // of a drift report

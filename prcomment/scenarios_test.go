@@ -315,7 +315,7 @@ func scenarios(t testing.TB) []scenario {
 			r.Kind = prcomment.KindApply
 			r.Workspaces = []prcomment.Workspace{
 				{Name: "network", Status: prcomment.StatusApplied, Plan: network, PlanID: "01JB01", Elapsed: 8 * time.Second},
-				{Name: "cluster", Status: prcomment.StatusInterrupted, Plan: nodes, PlanID: "01JB02", Error: "The server died while Terraform applied the plan. The state has moved on from serial 4 to 6, so some of it was done.\nThe state is not locked.", Order: 1},
+				{Name: "cluster", Status: prcomment.StatusInterrupted, Plan: nodes, PlanID: "01JB02", Error: "The server died while Terraform applied the plan. The state has moved on from serial 4 to 6, so some of it was done.\nBesides, the state is locked by plumbline@runner-7 for Apply.", Locked: true, Order: 1},
 				{Name: "nodes", Status: prcomment.StatusSkipped, Error: "`cluster`, which it depends on, was interrupted", Order: 2},
 			}
 		})},

@@ -46,7 +46,7 @@ type Interrupted struct {
 	State    terraform.StateID
 	StateErr error
 	// Locked is who holds the lock of the state; nil when nobody does, or when
-	// the fate is clear without asking.
+	// nobody asked, because the apply went on to its end.
 	Locked *terraform.LockedError
 }
 
@@ -89,9 +89,16 @@ func (r *Runner) examine(ctx context.Context, w *workspaces.Workspace, dir *terr
 			in.State, in.StateErr = dir.State(ctx)
 		}
 	}
-	if ours := in.Left != nil && in.Left.Name == planID; in.Record == nil && !ours && in.StateErr == nil {
+	switch ours := in.Left != nil && in.Left.Name == planID; {
+	case in.StateErr != nil, in.Record != nil:
+	case !ours:
 		// Nothing is known on this machine. Another one may be at it.
 		in.Locked, in.StateErr = dir.Locked(ctx)
+	case !in.Left.Running && !in.Left.Completed && !in.Left.Refused:
+		// It died on the way, and may have left the lock: people need to know.
+		if in.Locked, err = dir.Locked(ctx); err != nil {
+			r.opts.Log.Warn("whether an interrupted apply left its lock is not known", "workspace", w.Name, "plan", planID, "error", err)
+		}
 	}
 	in.Fate, in.Reason = fate(in, planID)
 	r.opts.Log.Info("interrupted apply", "workspace", w.Name, "plan", planID, "fate", string(in.Fate), "reason", in.Reason)
@@ -288,6 +295,9 @@ func (in Interrupted) error() error {
 		say = append(say, fmt.Sprintf("The state is at serial %d, the plan was made at %d.", in.State.Serial, in.Receipt.Serial))
 	default:
 		say = append(say, fmt.Sprintf("The state is at serial %d, as the plan was.", in.State.Serial))
+	}
+	if in.Locked != nil {
+		return fmt.Errorf("%w. %s Besides, %w", ErrInterrupted, strings.Join(say, " "), in.Locked)
 	}
 	return fmt.Errorf("%w. %s", ErrInterrupted, strings.Join(say, " "))
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/plumbline-dev/plumbline/drift"
+	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/prcomment"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
@@ -82,6 +83,8 @@ func row(order int, res Result) prcomment.Workspace {
 	if res.Err != nil {
 		w.Error = res.Err.Error()
 	}
+	var locked *terraform.LockedError
+	w.Locked = errors.As(res.Err, &locked)
 	if errors.Is(res.Err, ErrNotStarted) {
 		w.Next = "nothing was changed; run it again."
 	}

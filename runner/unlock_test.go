@@ -55,8 +55,8 @@ func TestUnlock(t *testing.T) {
 			if err := syscall.Kill(-in.Left.PID, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
-			if in := p.examine(t, "7", plan.ID); in.Fate != runner.InPart {
-				t.Fatalf("got %s (%s), want a part", in.Fate, in.Reason)
+			if in := p.examine(t, "7", plan.ID); in.Fate != runner.InPart || in.Locked == nil {
+				t.Fatalf("got %s (%s), locked by %v, want a part, and the lock", in.Fate, in.Reason, in.Locked)
 			}
 
 			u = p.unlock(t, func(lock terraform.LockedError) (bool, string) { return false, "Somebody may be at it." })

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -31,11 +30,7 @@ func TestTerraformIsKilled(t *testing.T) {
 	}
 	pull.Merge(t, forge.Squash)
 	s.Await(t, "Terraform to apply", func() bool { return len(s.States.Locked()) > 0 && len(s.applying(t)) > 0 }, func() string { return s.log.tail(30) })
-	for _, pid := range s.applying(t) {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
-			t.Fatal(err)
-		}
-	}
+	s.killTerraform(t)
 	s.mend(t)
 	pull.AwaitComment(t, "kind=apply", "What to do next")
 	s.quiet(t)

@@ -110,6 +110,10 @@ func (t *task) examine(ctx context.Context, died time.Time) error {
 			Err: fmt.Errorf("%w. Nothing of it is left on this machine, and %w", runner.ErrInterrupted, in.Locked)}
 		return t.write(ctx, r, Interrupted, res)
 	case runner.NotBegun:
+		if in.Locked != nil {
+			// To begin again would fail on the lock, and then nothing would show any more that it was this run's own.
+			break
+		}
 		return t.persist(ctx, func(tx *sql.Tx) error { return t.giveBack(ctx, tx) })
 	case runner.Completed:
 		res.Notes = append(res.Notes, "The server died while this was being applied. The apply went on by itself and completed.")

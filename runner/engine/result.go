@@ -13,6 +13,7 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
 	"github.com/plumbline-dev/plumbline/runner"
 	"github.com/plumbline-dev/plumbline/workspaces"
@@ -25,11 +26,13 @@ type outcome struct {
 	Receipt    planstore.Plan `json:"receipt"` // of the plan that was made or applied; zero if none was
 	Error      string         `json:"error,omitempty"`
 	NotStarted bool           `json:"not_started,omitempty"` // the error is runner.ErrNotStarted
-	Notes      []string       `json:"notes,omitempty"`
-	Hold       *held          `json:"hold,omitempty"`
-	Kept       string         `json:"kept,omitempty"` // see runner.Result
-	Apply      string         `json:"apply,omitempty"`
-	Elapsed    time.Duration  `json:"elapsed,omitempty"`
+	// Locked is who held the lock of the state, where the error says so.
+	Locked  *terraform.LockedError `json:"locked,omitempty"`
+	Notes   []string               `json:"notes,omitempty"`
+	Hold    *held                  `json:"hold,omitempty"`
+	Kept    string                 `json:"kept,omitempty"` // see runner.Result
+	Apply   string                 `json:"apply,omitempty"`
+	Elapsed time.Duration          `json:"elapsed,omitempty"`
 	// Plan is the plan of an apply, packed. A plan that was applied leaves the plan store, and what was done is told after.
 	// What a plan run made is in the plan store and not here.
 	Plan []byte `json:"plan,omitempty"`
@@ -70,6 +73,7 @@ func outcomeOf(res runner.Result) (outcome, error) {
 	}
 	if res.Err != nil {
 		o.Error = res.Err.Error()
+		errors.As(res.Err, &o.Locked)
 	}
 	var err error
 	switch res.Status {
@@ -139,6 +143,15 @@ func (s *shownPlans) results(ctx context.Context, plans *planstore.Store, runs [
 	return results, group.Wait()
 }
 
+// told is an error as it was worded, with what it was about.
+type told struct {
+	text  string
+	about error
+}
+
+func (e *told) Error() string { return e.text }
+func (e *told) Unwrap() error { return e.about }
+
 // resultReaders is how many plans are read at once: enough to hide the latency of S3.
 const resultReaders = 8
 
@@ -151,6 +164,8 @@ func (o outcome) result(ctx context.Context, plans *planstore.Store, shown *show
 	switch {
 	case o.NotStarted:
 		res.Err = runner.ErrNotStarted
+	case o.Locked != nil:
+		res.Err = &told{o.Error, o.Locked}
 	case o.Error != "":
 		res.Err = errors.New(o.Error)
 	}

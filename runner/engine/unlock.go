@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +32,7 @@ func (t *task) unlock(ctx context.Context, f *furnished) runner.Result {
 		return res
 	}
 	u, err := f.runner.Unlock(ctx, f.workspace, runner.UnlockOptions{Gone: func(lock terraform.LockedError) (bool, string) {
-		return gone(lock, me(), hosts, runs)
+		return gone(lock, me(), hosts, t.exceptThoseItStopped(lock, runs))
 	}})
 	res.Err = err
 	switch {
@@ -54,6 +55,17 @@ func (t *task) unlock(ctx context.Context, f *furnished) runner.Result {
 		res.Hold = &runner.Hold{Reason: u.Reason, Next: "nothing was changed."}
 	}
 	return res
+}
+
+// exceptThoseItStopped leaves out the applies that failed because somebody held this very lock: it was not theirs.
+func (t *task) exceptThoseItStopped(lock terraform.LockedError, runs []Run) []Run {
+	return slices.DeleteFunc(runs, func(r Run) bool {
+		if r.Status != Failed || lock.ID == "" {
+			return false
+		}
+		o, err := openResult(t.plans, r)
+		return err != nil || o.Locked != nil && o.Locked.ID == lock.ID
+	})
 }
 
 // holder says whose a lock is.
