@@ -136,9 +136,13 @@ func (p *Pull) AwaitReaction(t testing.TB, id string, want forge.Reaction) {
 }
 
 // AwaitStatus waits for a verdict on the head.
-func (p *Pull) AwaitStatus(t testing.TB, context string, want forge.StatusState) forge.Status {
+func (p *Pull) AwaitStatus(t testing.TB, context string, want forge.StatusState) (got forge.Status) {
 	t.Helper()
-	return p.World.AwaitStatus(t, p.Head, context, want)
+	p.World.Await(t, fmt.Sprintf("status %q of #%d to be %s", context, p.Number, want), func() bool {
+		got = p.World.Forge.Statuses(t, p.World.Repo, p.Head)[context]
+		return got.State == want
+	}, func() string { return p.shows(t) })
+	return got
 }
 
 // shows is what people see on the pull request now.
