@@ -18,6 +18,8 @@ package prcomment
 import (
 	"slices"
 	"strings"
+
+	tfjson "github.com/hashicorp/terraform-json"
 )
 
 // Limits of a comment.
@@ -77,9 +79,22 @@ func newRenderer(r Report, limit int) *renderer {
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
+	// An error may quote what the plan knows to be sensitive.
+	var quotable []string
+	for _, ws := range w.workspaces {
+		for _, plan := range []*tfjson.Plan{ws.Plan, ws.Reviewed} {
+			if plan != nil && (ws.Error != "" || len(ws.Notes) > 0) && len(quotable) < mostQuotable {
+				quotable = append(quotable, sensitiveValues(plan)...)
+			}
+		}
+	}
+	w.redactor = w.redactor.with(quotable)
 	w.group()
 	return w
 }
+
+// mostQuotable is about how many sensitive values of plans are looked for outside their diffs.
+const mostQuotable = 20_000
 
 // firstLook is how much of each diff is written to compare it with others, in bytes.
 const firstLook = 128 << 10

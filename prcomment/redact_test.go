@@ -128,7 +128,11 @@ func TestSensitiveValuesAreHiddenWhereverTheyTurnUp(t *testing.T) {
 	rc.Change.AfterSensitive = obj{"password": true}
 	plan := planOf(rc)
 	plan.OutputChanges = map[string]*tfjson.Change{"o": {Actions: tfjson.Actions{tfjson.ActionCreate}, After: obj{"deep": []any{secret}}}}
-	page := strings.Join(prcomment.Render(prcomment.Report{Workspaces: []prcomment.Workspace{{Name: "w", Status: prcomment.StatusPlanned, Plan: plan}}}, 0), "")
+	page := strings.Join(prcomment.Render(prcomment.Report{Kind: prcomment.KindApply, Workspaces: []prcomment.Workspace{
+		{Name: "w", Status: prcomment.StatusPlanned, Plan: plan},
+		{Name: "v", Status: prcomment.StatusPartly, Plan: plan, Error: "the provider says " + secret, Notes: []string{"and other-masked-5678"}},
+		{Name: "u", Status: prcomment.StatusHeld, Reviewed: plan, Error: "it was shown-after-all-99"},
+	}}, 0), "")
 	for _, hidden := range []string{secret, "other-masked-5678", "shown-after-all-99"} {
 		if strings.Contains(page, hidden) {
 			t.Errorf("%q is shown in:\n%s", hidden, page)

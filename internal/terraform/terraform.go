@@ -110,7 +110,8 @@ func Open(o Options) (*Dir, error) {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	environ := Environ(o.Environ, o.Env)
-	d := &Dir{opts: o, env: map[string]string{}, secrets: secretsOf(environ)}
+	d := &Dir{opts: o, env: map[string]string{}, secrets: append(secretsOf(environ), sensitiveValues(o.Dir, environ)...)}
+	slices.SortFunc(d.secrets, func(a, b string) int { return len(b) - len(a) }) // a part must not be masked before the whole
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
 		d.env[name] = value

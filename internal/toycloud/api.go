@@ -87,6 +87,10 @@ func (s *Server) api(w http.ResponseWriter, r *http.Request, verb Verb) {
 	case FaultError:
 		answerWith(w, nil, &refusal{http.StatusInternalServerError, "internal", "the toy cloud has a bad moment: try again", ""})
 		return
+	case FaultReveal:
+		sent, _ := json.Marshal(c.body) // it was decoded from JSON
+		answerWith(w, nil, &refusal{http.StatusBadRequest, "revealed", fmt.Sprintf("the bearer of %s sent %s", r.Header.Get("Authorization"), sent), ""})
+		return
 	case FaultDrop:
 		panic(http.ErrAbortHandler)
 	}

@@ -46,9 +46,10 @@ const (
 // Fault is a way in which a request fails.
 type Fault string
 
-// The faults. With the first three nothing was done; with the last two it was done, and the caller does not know.
+// The faults. With the first four nothing was done; with the last two it was done, and the caller does not know.
 const (
 	FaultError    Fault = "error"    // status 500
+	FaultReveal   Fault = "reveal"   // status 400, with an error that repeats the caller's token and what it sent
 	FaultThrottle Fault = "throttle" // status 429 with Retry-After
 	FaultDrop     Fault = "drop"     // the connection is closed without an answer
 	FaultLost     Fault = "lost"     // it is done, then the connection is closed without an answer
@@ -165,8 +166,8 @@ func (b Behaviour) check() error {
 		if r.Kind != "" && newObject(r.Kind) == nil {
 			say("%s: no kind %q: use networks, clusters, nodes, buckets or images", at, r.Kind)
 		}
-		if !slices.Contains([]Fault{"", FaultError, FaultThrottle, FaultDrop, FaultLost, FaultHalf}, r.Fault) {
-			say("%s: no fault %q: use error, throttle, drop, lost or half", at, r.Fault)
+		if !slices.Contains([]Fault{"", FaultError, FaultReveal, FaultThrottle, FaultDrop, FaultLost, FaultHalf}, r.Fault) {
+			say("%s: no fault %q: use error, reveal, throttle, drop, lost or half", at, r.Fault)
 		}
 		if r.Latency < 0 || r.Jitter < 0 || r.RetryAfter < 0 || r.Next < 0 {
 			say("%s: latency, jitter, retry_after and next cannot be negative", at)

@@ -309,6 +309,7 @@ func TestFaults(t *testing.T) {
 		created bool
 	}{
 		{toycloud.FaultError, 500, false},
+		{toycloud.FaultReveal, 400, false},
 		{toycloud.FaultThrottle, 429, false},
 		{toycloud.FaultDrop, 0, false},
 		{toycloud.FaultLost, 0, true},
@@ -322,6 +323,9 @@ func TestFaults(t *testing.T) {
 			status, body := c.send(c.Token, "POST", "/v1/buckets", `{"name":"logs"}`)
 			if status != f.status {
 				t.Errorf("the struck request is answered with %d %s, want %d", status, body, f.status)
+			}
+			if reveals := strings.Contains(string(body), c.Token) && strings.Contains(string(body), `\"name\":\"logs\"`); reveals != (f.fault == toycloud.FaultReveal) {
+				t.Errorf("the answer repeats what was sent: %v: %s", reveals, body)
 			}
 			if got := len(c.Snapshot().Buckets) == 2; got != f.created {
 				t.Errorf("bucket created: %v, want %v", got, f.created)

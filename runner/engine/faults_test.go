@@ -59,11 +59,23 @@ func TestForgeFails(t *testing.T) {
 	}
 }
 
-// TestNetworkIsGone cuts the server off from its forge while people go on working there. No webhook arrives, no request
-// gets through. Once the network is back everything leads to its outcome.
+// TestNetworkIsGone cuts the server off from its forge for an hour while people go on working there. No webhook arrives, no
+// request gets through. Once the network is back everything leads to its outcome, within the longest time that the server
+// waits before it asks again. The hour is one of the server's clock, which is moved.
 func TestNetworkIsGone(t *testing.T) {
 	t.Parallel()
-	s := start(t, options{tune: func(o *engine.Options) { o.Forges[0].Poll = 2 * time.Second }})
+	var passed atomic.Int64
+	s := start(t, options{tune: func(o *engine.Options) {
+		o.Forges[0].Poll = 2 * time.Second
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
+	}})
+	// pass lets time pass, in steps that are short enough for the server to try again in each.
+	pass := func(minutes int) {
+		for range minutes {
+			passed.Add(int64(time.Minute))
+			time.Sleep(150 * time.Millisecond)
+		}
+	}
 	first := s.Open(t, alice, "first", with("c", "2"))
 	first.AwaitStatus(t, "plumbline", forge.Success)
 	s.quiet(t)
@@ -77,8 +89,12 @@ func TestNetworkIsGone(t *testing.T) {
 	third := s.Open(t, alice, "third", with("b", "3"))
 	third.Close(t)
 	asked := second.Say(t, alice, "plumbline help")
-	time.Sleep(5 * time.Second) // long enough for the server to try, fail and wait
+	pass(60)
+	if s.count(t, "SELECT count(*) FROM repository WHERE problem <> ''") == 0 {
+		t.Error("after an hour without the forge the server says nothing of it: it did not see the hour")
+	}
 	mend()
+	pass(10)
 
 	s.AwaitVersions(t, map[string]string{"c": "2"})
 	second.AwaitComment(t, "kind=plan", "`a`", "`b`", second.Head[:8])

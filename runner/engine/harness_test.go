@@ -53,6 +53,8 @@ type options struct {
 	engines int
 	// processes makes each node the real program, `plumbline serve`. Only with GitHub.
 	processes bool
+	// environ is more of the environment, for processes.
+	environ []string
 	// poll is how often a process looks by itself; "" for every five seconds.
 	poll string
 	// tune changes how each engine is set up; not with processes.
@@ -62,12 +64,15 @@ type options struct {
 // server is a world with engines in it, as `plumbline serve` sets them up.
 type server struct {
 	*world.World
-	opts   options
-	client engine.Forge
-	shared string // directory of what all engines share
-	nodes  []*node
-	log    *logBuffer
-	hub    string // address that webhooks go to
+	opts     options
+	client   engine.Forge
+	shared   string // directory of what all engines share
+	nodes    []*node
+	log      *logBuffer
+	hub      string     // address that webhooks go to
+	canaries []secret   // of this story
+	sent     logBuffer  // what all engines sent to GitHub's API, headers excepted
+	spans    *collector // where processes send their traces
 }
 
 // node is one engine with its data directory. It can be stopped and started again.
@@ -105,11 +110,17 @@ func start(t *testing.T, opts options) *server {
 		opts.host = gitHub
 	}
 	opts.world.Forge, s.client = opts.host(t)
+	if g, ok := opts.world.Forge.(*forgetest.GitHub); ok {
+		g.OnExchange = func(x forgetest.Exchange) { fmt.Fprintf(&s.sent, "%s %s\n%s\n", x.Method, x.URL, x.Body) }
+	}
 	if text := os.Getenv("STORY_PATIENCE"); text != "" && opts.world.Patience == 0 {
 		opts.world.Patience, _ = time.ParseDuration(text)
 	}
 	s.World = world.New(t, opts.world)
 	s.hub = s.listen(t)
+	if opts.processes {
+		s.spans = startCollector(t)
+	}
 	for range max(1, opts.engines) {
 		n := &node{s: s, dir: t.TempDir()}
 		s.nodes = append(s.nodes, n)
@@ -124,6 +135,7 @@ func start(t *testing.T, opts options) *server {
 		for _, n := range s.nodes {
 			n.halt()
 		}
+		s.unsaid(t, s.secrets(t)) // also not on the way out
 		if t.Failed() {
 			t.Logf("the log ends with:\n%s", s.log.tail(60))
 		}
@@ -324,29 +336,12 @@ func (s *server) rows(t *testing.T) string {
 	} {
 		fmt.Fprintf(&b, "%s\n", query)
 		s.read(t, func(ctx context.Context, tx *sql.Tx) error {
-			rows, err := tx.QueryContext(ctx, query)
-			if err != nil {
-				return err
-			}
-			defer rows.Close()
-			columns, err := rows.Columns()
-			if err != nil {
-				return err
-			}
-			for rows.Next() {
-				values := make([]any, len(columns))
-				for i := range values {
-					values[i] = new(any)
-				}
-				if err := rows.Scan(values...); err != nil {
-					return err
-				}
-				for _, v := range values {
-					fmt.Fprintf(&b, "  %v", *v.(*any))
+			return each(ctx, tx, query, func(row []any) {
+				for _, value := range row {
+					fmt.Fprintf(&b, "  %v", value)
 				}
 				b.WriteString("\n")
-			}
-			return rows.Err()
+			})
 		})
 	}
 	return b.String()
@@ -451,13 +446,7 @@ func (s *server) check(t *testing.T) {
 	for _, number := range s.numbers(t) {
 		s.checkThread(t, number)
 	}
-	secrets := append(terraform.Secrets(s.Environ), s.Cloud.Token)
-	if s.GitHub != nil {
-		secrets = append(secrets, s.GitHub.Token, s.GitHub.WebhookSecret)
-	}
-	for _, secret := range secrets {
-		s.absent(t, secret)
-	}
+	s.absent(t, s.secrets(t))
 }
 
 // verify holds the audit log against its chain.
@@ -517,30 +506,6 @@ func (s *server) checkThread(t *testing.T, number int) {
 	}
 }
 
-// absent looks for a secret where it must not be: in the log, in comments, in statuses, and in any file that the engines
-// keep, states and Terraform's own data excepted.
-func (s *server) absent(t *testing.T, secret string) {
-	t.Helper()
-	if secret == "" {
-		return
-	}
-	if s.log.contains(secret) {
-		t.Error("a secret is in the log")
-	}
-	for _, number := range s.numbers(t) {
-		for _, c := range s.Forge.Thread(t, s.Repo, number) {
-			if strings.Contains(c.Body, secret) {
-				t.Errorf("a secret is in a comment on #%d", number)
-			}
-		}
-	}
-	for _, n := range s.nodes {
-		if strings.Contains(engine.SuiteText(t, n.db, n.dir), secret) {
-			t.Error("a secret is in clear in the database")
-		}
-	}
-}
-
 // logBuffer is the log of all engines.
 type logBuffer struct {
 	mu sync.Mutex
@@ -551,6 +516,12 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
+}
+
+func (l *logBuffer) copy() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Clone(l.b.Bytes())
 }
 
 func (l *logBuffer) contains(s string) bool {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +53,10 @@ func (n *node) startProcess(t testing.TB) {
 		if n.s.opts.poll != "" {
 			poll = n.s.opts.poll
 		}
+		database := ""
+		if n.s.opts.database != "" {
+			database = "${DATABASE_URL}" // it may have a password
+		}
 		text := fmt.Sprintf(`listen: %s
 data_dir: %s
 database: %q
@@ -66,7 +72,7 @@ forges:
     webhook_secret: ${FORGE_SECRET}
     repos: ["%s/*"]
     poll: %s
-`, n.process.address, n.dir, n.s.opts.database, filepath.Join(n.s.shared, "plans"), filepath.Join(n.s.shared, "plan.key"),
+`, n.process.address, n.dir, database, filepath.Join(n.s.shared, "plans"), filepath.Join(n.s.shared, "plan.key"),
 			forgeName, n.s.GitHub.URL, n.s.Repo.Owner, poll)
 		if err := os.WriteFile(n.process.config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -114,7 +120,8 @@ forges:
 }
 
 func (n *node) environ() []string {
-	return append(n.s.Environ[:len(n.s.Environ):len(n.s.Environ)],
+	own := slices.Concat(n.s.Environ, n.s.opts.environ)
+	return append(own, "OTEL_EXPORTER_OTLP_ENDPOINT="+n.s.spans.URL, "OTEL_BSP_SCHEDULE_DELAY=500", "DATABASE_URL="+n.s.opts.database,
 		"FORGE_TOKEN="+n.s.GitHub.Token, "FORGE_SECRET="+n.s.GitHub.WebhookSecret, "PLUMBLINE_CACHE_DIR="+filepath.Join(n.s.shared, "cache"))
 }
 
@@ -144,6 +151,22 @@ func (n *node) plumbline(t testing.TB, args ...string) string {
 		t.Errorf("plumbline %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// page gets a page of the process's own.
+func (n *node) page(t testing.TB, path string) []byte {
+	t.Helper()
+	client := http.Client{Timeout: time.Minute}
+	resp, err := client.Get("http://" + n.process.address + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("%s: %s, %v", path, resp.Status, err)
+	}
+	return body
 }
 
 func answers(address string) bool {
