@@ -96,8 +96,9 @@ func (r *Runner) examine(ctx context.Context, w *workspaces.Workspace, dir *terr
 		in.Locked, in.StateErr = dir.Locked(ctx)
 	case !in.Left.Running && !in.Left.Completed && !in.Left.Refused:
 		// It died on the way, and may have left the lock: people need to know.
-		if in.Locked, err = dir.Locked(ctx); err != nil {
-			r.opts.Log.Warn("whether an interrupted apply left its lock is not known", "workspace", w.Name, "plan", planID, "error", err)
+		var unknown error
+		if in.Locked, unknown = dir.Locked(ctx); unknown != nil {
+			r.opts.Log.Warn("whether an interrupted apply left its lock is not known", "workspace", w.Name, "plan", planID, "error", unknown)
 		}
 	}
 	in.Fate, in.Reason = fate(in, planID)

@@ -11,10 +11,12 @@ import (
 
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/forge/forgetest/world"
+	"github.com/plumbline-dev/plumbline/prcomment"
 )
 
 // TestKilledAtAnyMoment kills the server, again and again and with no chance to tidy up, while people open, push and merge
-// pull requests. In the end each merge was applied exactly once, nothing was forgotten, and nothing was said twice.
+// pull requests. In the end each merge was applied exactly once, nothing was forgotten, nothing was said twice, and no state is
+// locked.
 //
 // A kill may hit an apply whose Terraform then ends by itself, which the next start finds out, or one that was about to
 // begin. What cannot be known is asked of people: so the test answers with `plumbline apply` wherever the server holds
@@ -72,6 +74,16 @@ func TestKilledAtAnyMoment(t *testing.T) {
 					t.Errorf("#%d: %s", p.Number, forge.Cut(c.Body, 3000))
 				}
 			}
+		}
+	}
+	for _, p := range pulls {
+		if len(pages(t, p, prcomment.KindApply)) == 0 {
+			t.Errorf("#%d was merged, and no comment says what came of it", p.Number)
+		}
+	}
+	for _, workspace := range []string{"a", "b"} {
+		if s.States.Saves(workspace) == 0 {
+			t.Errorf("the state of %s was never saved where it can be locked: this test no longer sees what it is for", workspace)
 		}
 	}
 	created, updated, deleted := s.Done()
