@@ -180,12 +180,20 @@ func (p Policy) hold(f Finding) string {
 		return ""
 	}
 	if uncapped := (Policy{Correct: p.Correct, Default: p.Default, AtMost: All}).ladder(f.Class); needed <= uncapped {
-		return fmt.Sprintf("it would be a %s, and this sweep may correct only up to %s", action, p.AtMost)
+		return fmt.Sprintf("it would be %s, and this sweep may correct only up to %s", withArticle(action), p.AtMost)
 	}
 	if ladder == Never {
 		return fmt.Sprintf("%s are never corrected", plural(f.Class))
 	}
-	return fmt.Sprintf("it would be a %s, and %s may be corrected only up to %s", action, plural(f.Class), ladder)
+	return fmt.Sprintf("it would be %s, and %s may be corrected only up to %s", withArticle(action), plural(f.Class), ladder)
+}
+
+// withArticle puts an article before an action.
+func withArticle(action string) string {
+	if strings.HasPrefix(action, "update") {
+		return "an " + action
+	}
+	return "a " + action
 }
 
 // hold says why findings of a cause are not corrected.

@@ -297,9 +297,11 @@ func (p Permission) String() string {
 // Protection is what a forge asks for before it lets a change into a branch. The zero value asks for nothing.
 type Protection struct {
 	Approvals int      // how many approvals
-	Checks    []string // contexts of statuses that must be Success, sorted
-	// DismissStale is true if a push takes away the approvals that were given before it.
+	Checks    []string // contexts of statuses that must be Success, sorted; on Gitea they may be patterns
+	// DismissStale is true if a push takes away the approvals that were given before it: the forge does that by itself.
 	DismissStale bool
+	// Rejections is true if the standing "no" of somebody who may write keeps a change out.
+	Rejections bool
 }
 
 // Approval is one person's standing "yes" to a change. A later "no" of the same person, or a dismissal, takes it away.

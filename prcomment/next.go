@@ -26,8 +26,16 @@ func (w *renderer) next() {
 		advise("unlock", "the state is locked. ", " says by whom, and releases the lock if the run that left it is surely gone.",
 			func(ws *Workspace) bool { return ws.Locked })
 	}
-	advise("plan", "what was done is in the state, the rest is not. Remove the cause, then ", " shows what is left to do.",
-		func(ws *Workspace) bool { return ws.Status == StatusPartly })
+	partly := func(ws *Workspace) bool { return ws.Status == StatusPartly }
+	failed := func(ws *Workspace) bool { return ws.Status == StatusFailed }
+	// A merged change can only be mended around its code, or by another change.
+	const outside = "if the cause lies outside of the code, remove it; then "
+	const inside = " shows here what is left to do, and `plumbline apply` applies exactly that. If it lies in the code, mend it in a new pull request: its plan holds the rest too."
+	if w.report.Commands && w.report.Merged {
+		advise("plan", "what was done is in the state, the rest is not. There are two ways on: "+outside, inside, partly)
+	} else {
+		advise("plan", "what was done is in the state, the rest is not. Remove the cause, then ", " shows what is left to do.", partly)
+	}
 	if w.report.Commands {
 		advise("apply", "a new plan is made and shown in this pull request: it says what is left to do, and ", " applies that.",
 			func(ws *Workspace) bool { return ws.Status == StatusInterrupted })
@@ -35,8 +43,11 @@ func (w *renderer) next() {
 		advise("plan", "what was done is in the state, if the state could be saved. ", " shows what is left to do.",
 			func(ws *Workspace) bool { return ws.Status == StatusInterrupted })
 	}
-	advise("plan", "nothing was changed. Remove the cause, then ", ".",
-		func(ws *Workspace) bool { return ws.Status == StatusFailed })
+	if w.report.Commands && w.report.Merged {
+		advise("plan", "nothing was changed. There are two ways on: "+outside, inside, failed)
+	} else {
+		advise("plan", "nothing was changed. Remove the cause, then ", ".", failed)
+	}
 	const empty = "nothing was changed, and a new plan would change nothing any more. What was reviewed and is no longer planned is listed below; "
 	if w.report.Commands {
 		advise("apply", empty, " settles it.", (*Workspace).nothingLeft)

@@ -57,6 +57,8 @@ type Report struct {
 	Warnings   []string  // of the report as a whole
 	Notes      []string  // likewise, of what is no cause for concern
 	Merging    bool      // merging the change applies what is planned; false where a command does
+	Approvals  bool      // what is planned takes approvals before it is applied; Notes say which
+	Merged     bool      // the change is merged, so that its code can be mended by another one only
 	Commands   bool      // end with what can be commented; false where nobody listens (CI, a terminal)
 	Key        string    // hidden in every page, so that Parse finds it again; no secret, no text of users
 	Secrets    []string  // values that must not be shown, in whatever form; shorter than 6 bytes are ignored

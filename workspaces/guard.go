@@ -52,7 +52,23 @@ func (g Guarded) String() string {
 // plumbline.yaml. A base that could not be read is not nil: there nothing may be
 // run.
 func Guard(base, head *Set) (*Set, []Guarded) {
+	return guardBy(newGuard(base, head), head)
+}
+
+// GuardMerge is Guard for when head is on the branch already. What the branch
+// says of env, account, enabled and drift counts from then on, for everything
+// that is run: so it counts for what is run first, too, and nobody is shown a
+// plan that was made without a variable which the next one sees. Whether the
+// merge applies anything, and by whose leave, is still for base to say: apply
+// and approvals. Whoever applies finds no reviewed plan of what was switched on,
+// and another plan where a new variable makes a difference.
+func GuardMerge(base, head *Set) (*Set, []Guarded) {
 	g := newGuard(base, head)
+	g.merged = true
+	return guardBy(g, head)
+}
+
+func guardBy(g *guard, head *Set) (*Set, []Guarded) {
 	out := *head
 	out.Workspaces = make([]*Workspace, 0, len(head.Workspaces))
 	out.infos = make(map[string]*info, len(head.infos))
@@ -62,6 +78,10 @@ func Guard(base, head *Set) (*Set, []Guarded) {
 		in := head.infos[old.Name]
 		w := *old
 		rules, isOff := g.rules(&w, in)
+		if g.merged {
+			own := rulesOf(&w)
+			rules.env, rules.account, rules.drift = own.env, own.account, own.drift
+		}
 		if isOff != nil {
 			off[w.Name] = true
 			e := *isOff
@@ -124,6 +144,7 @@ type guard struct {
 	known    []standing
 	gone     []guardRules // what head has no more
 	defaults guardRules
+	merged   bool // see GuardMerge
 	notes    []Guarded
 	noted    map[[3]string]int
 }
@@ -216,8 +237,11 @@ func (g *guard) rules(w *Workspace, in *info) (guardRules, *disabledEntry) {
 	}
 	if len(same) > 0 {
 		rules := same[0].rules
+		if same[0].off != nil {
+			rules = rules.strictest(rulesOf(w)) // nobody knows what it would have been
+		}
 		for _, s := range same {
-			if s.off != nil {
+			if s.off != nil && !g.merged {
 				return guardRules{}, s.off
 			}
 			rules = rules.strictest(s.rules)

@@ -210,7 +210,7 @@ func parseAhead(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	until := time.Time{}
+	var until time.Time
 	if d, err := time.ParseDuration(text); err == nil {
 		until = now.Add(d)
 	} else if t, err := time.Parse(time.RFC3339, text); err == nil {

@@ -165,7 +165,7 @@ func (g *Gitea) Protect(t testing.TB, repo forge.Repo, branch string, p forge.Pr
 	t.Helper()
 	g.do(t, repo, "", "POST", "/branch_protections", map[string]any{
 		"rule_name": branch, "required_approvals": p.Approvals, "dismiss_stale_approvals": p.DismissStale, "enable_push": true,
-		"enable_status_check": len(p.Checks) > 0, "status_check_contexts": p.Checks,
+		"block_on_rejected_reviews": p.Rejections, "enable_status_check": len(p.Checks) > 0, "status_check_contexts": p.Checks,
 	}, nil)
 }
 

@@ -316,6 +316,7 @@ func (g *GitHub) routes() *http.ServeMux {
 	in("GET /pulls/{number}/reviews", "pull_requests", forge.Read, g.listReviews)
 	in("PUT /pulls/{number}/merge", "contents", forge.Write, g.mergePull)
 	in("POST /statuses/{sha}", "statuses", forge.Write, g.createStatus)
+	in("GET /commits/{ref}/statuses", "statuses", forge.Read, g.listStatuses)
 	in("GET /commits/{ref}/check-runs", "checks", forge.Read, g.listChecks)
 	in("POST /check-runs", "checks", forge.Write, g.createCheck)
 	in("PATCH /check-runs/{id}", "checks", forge.Write, g.updateCheck)
@@ -775,6 +776,16 @@ func (g *GitHub) createStatus(c *call) reply {
 	}
 	c.repo.statuses = append(c.repo.statuses, s)
 	return reply{http.StatusCreated, g.statusJSON(c.repo, s)}
+}
+
+func (g *GitHub) listStatuses(c *call) reply {
+	var found []*ghStatus
+	for _, s := range slices.Backward(c.repo.statuses) {
+		if s.commit == c.PathValue("ref") {
+			found = append(found, s)
+		}
+	}
+	return ok(mapped(page(g, c, found), func(s *ghStatus) map[string]any { return g.statusJSON(c.repo, s) }))
 }
 
 func (g *GitHub) listChecks(c *call) reply {

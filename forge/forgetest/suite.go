@@ -29,6 +29,7 @@ type Client interface {
 	Change(ctx context.Context, repo forge.Repo, number int) (forge.Change, error)
 	Changes(ctx context.Context, repo forge.Repo, opts forge.ChangesOptions) ([]forge.Change, error)
 	Approvals(ctx context.Context, repo forge.Repo, number int) ([]forge.Approval, error)
+	Rejections(ctx context.Context, repo forge.Repo, number int) (logins []string, err error)
 	Protection(ctx context.Context, repo forge.Repo, branch string) (forge.Protection, error)
 	Permission(ctx context.Context, repo forge.Repo, user string) (forge.Permission, error)
 	OpenChange(ctx context.Context, repo forge.Repo, head, base, title, body string) (forge.Change, error)
@@ -42,6 +43,7 @@ type Client interface {
 	React(ctx context.Context, repo forge.Repo, commentID string, r forge.Reaction) error
 
 	SetStatus(ctx context.Context, repo forge.Repo, commit string, s forge.Status) error
+	Verdicts(ctx context.Context, repo forge.Repo, commit string) (map[string]forge.StatusState, error)
 
 	OpenIssue(ctx context.Context, repo forge.Repo, i forge.Issue) (forge.Issue, error)
 	Issue(ctx context.Context, repo forge.Repo, number int) (forge.Issue, error)
@@ -576,8 +578,14 @@ func (s suite) approvals(t *testing.T) {
 	s.find(t, repo, forge.ChangeReviewed, func(e forge.Event) bool { return e.Change == number && e.Sender == "mallory" })
 	s.host.Reject(t, repo, "mallory", number)
 	check("rejected")
+	if no, err := s.Rejections(t.Context(), repo, number); err != nil || !slices.Equal(no, []string{"mallory"}) {
+		t.Errorf("Rejections = %q, %v; want mallory's", no, err)
+	}
 	s.host.Approve(t, repo, "mallory", number)
 	check("approved again", "mallory")
+	if no, err := s.Rejections(t.Context(), repo, number); err != nil || len(no) != 0 {
+		t.Errorf("Rejections after she approved = %q, %v; want none", no, err)
+	}
 }
 
 func (s suite) protection(t *testing.T) {
@@ -587,11 +595,11 @@ func (s suite) protection(t *testing.T) {
 	if got.Approvals != 0 || len(got.Checks) != 0 || got.DismissStale {
 		t.Errorf("Protection of an unprotected branch = %+v", got)
 	}
-	want := forge.Protection{Approvals: 2, Checks: []string{"lint", "plumbline"}, DismissStale: true}
+	want := forge.Protection{Approvals: 2, Checks: []string{"lint", "plumbline"}, DismissStale: true, Rejections: true}
 	s.host.Protect(t, repo, "main", want)
 	got, err = s.Protection(t.Context(), repo, "main")
 	must(t, err)
-	if got.Approvals != want.Approvals || !slices.Equal(got.Checks, want.Checks) || got.DismissStale != want.DismissStale {
+	if got.Approvals != want.Approvals || !slices.Equal(got.Checks, want.Checks) || got.DismissStale != want.DismissStale || got.Rejections != want.Rejections {
 		t.Errorf("Protection = %+v, want %+v", got, want)
 	}
 }

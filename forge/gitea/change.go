@@ -121,6 +121,22 @@ func (c *Client) openPull(ctx context.Context, repo forge.Repo, head, base strin
 // count are left out: those of people who may not write to the repository, or whom the branch's protection does not name.
 // Whether an approval of an older head counts is for the caller to say.
 func (c *Client) Approvals(ctx context.Context, repo forge.Repo, number int) ([]forge.Approval, error) {
+	return c.reviews(ctx, repo, number, gitea.ReviewStateApproved)
+}
+
+// Rejections lists who asks for changes as things stand, those left out of whom Gitea would take no notice. Whether that
+// keeps the change out is for the caller to say.
+func (c *Client) Rejections(ctx context.Context, repo forge.Repo, number int) ([]string, error) {
+	standing, err := c.reviews(ctx, repo, number, gitea.ReviewStateRequestChanges)
+	var logins []string
+	for _, r := range standing {
+		logins = append(logins, r.Author)
+	}
+	return logins, err
+}
+
+// reviews lists the last verdict of each person that is the one asked for.
+func (c *Client) reviews(ctx context.Context, repo forge.Repo, number int, verdict gitea.ReviewStateType) ([]forge.Approval, error) {
 	doing := fmt.Sprintf("list reviews of %s#%d", repo, number)
 	api, err := c.api(ctx)
 	if err != nil {
@@ -136,18 +152,18 @@ func (c *Client) Approvals(ctx context.Context, repo forge.Repo, number int) ([]
 		return cmp.Or(a.Submitted.Compare(b.Submitted), cmp.Compare(a.ID, b.ID))
 	})
 	// A remark without a verdict leaves the verdict before it.
-	var approvals []forge.Approval
+	var standing []forge.Approval
 	for _, r := range reviews {
 		author := login(r.Reviewer)
 		if author == "" || (r.State != gitea.ReviewStateApproved && r.State != gitea.ReviewStateRequestChanges) {
 			continue
 		}
-		approvals = slices.DeleteFunc(approvals, func(a forge.Approval) bool { return a.Author == author })
-		if r.State == gitea.ReviewStateApproved && r.Official && !r.Dismissed {
-			approvals = append(approvals, forge.Approval{Author: author, Commit: r.CommitID, At: r.Submitted})
+		standing = slices.DeleteFunc(standing, func(a forge.Approval) bool { return a.Author == author })
+		if r.State == verdict && r.Official && !r.Dismissed {
+			standing = append(standing, forge.Approval{Author: author, Commit: r.CommitID, At: r.Submitted})
 		}
 	}
-	return approvals, nil
+	return standing, nil
 }
 
 // Permission reads what a user may do in the repository. Someone whom Gitea does not know may do nothing. It takes an
@@ -202,7 +218,7 @@ func (c *Client) Protection(ctx context.Context, repo forge.Repo, branch string)
 	if err != nil {
 		return forge.Protection{}, administrator(translate(doing, err))
 	}
-	p := forge.Protection{Approvals: int(rule.RequiredApprovals), DismissStale: rule.DismissStaleApprovals}
+	p := forge.Protection{Approvals: int(rule.RequiredApprovals), DismissStale: rule.DismissStaleApprovals, Rejections: rule.BlockOnRejectedReviews}
 	if rule.EnableStatusCheck {
 		p.Checks = slices.Compact(slices.Sorted(slices.Values(rule.StatusCheckContexts)))
 	}

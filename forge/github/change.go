@@ -119,6 +119,21 @@ func openPull(ctx context.Context, api *github.Client, repo forge.Repo, head, ba
 // Approvals lists who approves of a change as things stand, the oldest approval first. Whether an approval of an older
 // head counts, and whether its author may approve, is for the caller to say.
 func (c *Client) Approvals(ctx context.Context, repo forge.Repo, number int) ([]forge.Approval, error) {
+	return c.reviews(ctx, repo, number, "APPROVED")
+}
+
+// Rejections lists who asks for changes as things stand. Whether that keeps the change out is for the caller to say.
+func (c *Client) Rejections(ctx context.Context, repo forge.Repo, number int) ([]string, error) {
+	standing, err := c.reviews(ctx, repo, number, "CHANGES_REQUESTED")
+	var logins []string
+	for _, r := range standing {
+		logins = append(logins, r.Author)
+	}
+	return logins, err
+}
+
+// reviews lists the last verdict of each person that is the one asked for.
+func (c *Client) reviews(ctx context.Context, repo forge.Repo, number int, verdict string) ([]forge.Approval, error) {
 	doing := fmt.Sprintf("list reviews of %s#%d", repo, number)
 	api, err := c.api(ctx, repo)
 	if err != nil {
@@ -131,19 +146,19 @@ func (c *Client) Approvals(ctx context.Context, repo forge.Repo, number int) ([]
 		return nil, err
 	}
 	// GitHub lists reviews in the order in which they were given. A remark without a verdict leaves the verdict before it.
-	var approvals []forge.Approval
+	var standing []forge.Approval
 	for _, r := range reviews {
 		author := r.GetUser().GetLogin()
 		state := r.GetState()
 		if author == "" || (state != "APPROVED" && state != "CHANGES_REQUESTED" && state != "DISMISSED") {
 			continue
 		}
-		approvals = slices.DeleteFunc(approvals, func(a forge.Approval) bool { return a.Author == author })
-		if state == "APPROVED" {
-			approvals = append(approvals, forge.Approval{Author: author, Commit: r.GetCommitID(), At: r.GetSubmittedAt().Time})
+		standing = slices.DeleteFunc(standing, func(a forge.Approval) bool { return a.Author == author })
+		if state == verdict {
+			standing = append(standing, forge.Approval{Author: author, Commit: r.GetCommitID(), At: r.GetSubmittedAt().Time})
 		}
 	}
-	return approvals, nil
+	return standing, nil
 }
 
 // Permission reads what a user may do in the repository. Someone whom GitHub does not know may do nothing.
@@ -242,6 +257,7 @@ func classicProtection(ctx context.Context, api *github.Client, repo forge.Repo,
 	if full.Reviews != nil {
 		p.Approvals = max(p.Approvals, full.Reviews.Count)
 		p.DismissStale = p.DismissStale || full.Reviews.DismissStale
+		p.Rejections = p.Rejections || full.Reviews.Count > 0
 	}
 	return nil
 }
@@ -283,6 +299,7 @@ func rulesets(ctx context.Context, api *github.Client, repo forge.Repo, branch s
 		case "pull_request":
 			p.Approvals = max(p.Approvals, r.Parameters.Count)
 			p.DismissStale = p.DismissStale || r.Parameters.DismissStale
+			p.Rejections = p.Rejections || r.Parameters.Count > 0
 		case "required_status_checks":
 			for _, check := range r.Parameters.Checks {
 				p.Checks = append(p.Checks, check.Context)

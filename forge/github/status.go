@@ -3,6 +3,7 @@ package github
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	"github.com/google/go-github/v60/github"
 
@@ -90,4 +91,55 @@ func (c *Client) setCheckRun(ctx context.Context, api *github.Client, repo forge
 		Name: s.Context, HeadSHA: commit, DetailsURL: url, Status: &progress, Conclusion: concluded, Output: output,
 	})
 	return err
+}
+
+// Verdicts reads how the commit statuses and check runs on a commit stand, by context. What does not keep a change out
+// counts as Success: a check that was skipped, or is neutral. Credentials that may not read check runs see commit statuses
+// alone.
+func (c *Client) Verdicts(ctx context.Context, repo forge.Repo, commit string) (map[string]forge.StatusState, error) {
+	doing := fmt.Sprintf("read the statuses of %s@%.12s", repo, commit)
+	api, err := c.api(ctx, repo)
+	if err != nil {
+		return nil, translate(doing, err)
+	}
+	verdicts := map[string]forge.StatusState{}
+	statuses, err := collect(doing, func(page github.ListOptions) ([]*github.RepoStatus, *github.Response, error) {
+		return api.Repositories.ListStatuses(ctx, repo.Owner, repo.Name, commit, &page)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range statuses { // the newest first
+		if _, newer := verdicts[s.GetContext()]; !newer {
+			verdicts[s.GetContext()] = forge.StatusState(s.GetState())
+		}
+	}
+	runs, err := collect("", func(page github.ListOptions) ([]*github.CheckRun, *github.Response, error) {
+		list, resp, err := api.Checks.ListCheckRunsForRef(ctx, repo.Owner, repo.Name, commit, &github.ListCheckRunsOptions{Filter: github.String("latest"), ListOptions: page})
+		if s := status(err); s == http.StatusForbidden || s == http.StatusNotFound {
+			return nil, resp, nil
+		}
+		if err != nil {
+			return nil, resp, err
+		}
+		return list.CheckRuns, resp, nil
+	})
+	if err != nil {
+		return nil, translate(doing, err)
+	}
+	seen := map[string]bool{}
+	for _, run := range runs {
+		state := forge.Failure
+		switch {
+		case run.GetStatus() != "completed":
+			state = forge.Pending
+		case run.GetConclusion() == "success" || run.GetConclusion() == "neutral" || run.GetConclusion() == "skipped":
+			state = forge.Success
+		}
+		// Two Apps may have checks of one name: it takes both.
+		if name := run.GetName(); !seen[name] || state != forge.Success {
+			seen[name], verdicts[name] = true, state
+		}
+	}
+	return verdicts, nil
 }

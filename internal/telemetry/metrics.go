@@ -206,6 +206,7 @@ type Levels struct {
 	Processes int            // processes with a heartbeat
 	Events    int            // events that were accepted and not dealt with yet
 	Problems  int            // repositories that cannot be served, as they say on the page
+	Unread    int            // merges and pushes that wait for their branch's plumbline.yaml to be mended
 	Depth     map[string]int // jobs in the queue, by kind
 	Drift     DriftLevels
 }
@@ -240,8 +241,8 @@ type levels struct {
 	mu   sync.Mutex
 	read func(context.Context) (Levels, error)
 
-	up, queued, running, held, leases, processes, events, problems, depth *prometheus.Desc
-	sweeps, findings, overdue, paused                                     *prometheus.Desc
+	up, queued, running, held, leases, processes, events, problems, unread, depth *prometheus.Desc
+	sweeps, findings, overdue, paused                                             *prometheus.Desc
 }
 
 func newLevels() *levels {
@@ -257,6 +258,7 @@ func newLevels() *levels {
 		processes: desc("plumbline_processes", "Processes whose heartbeat is recent."),
 		events:    desc("plumbline_events_pending", "Events that were accepted and not dealt with yet."),
 		problems:  desc("plumbline_repository_problems", "Repositories that cannot be served now."),
+		unread:    desc("plumbline_merges_unread", "Merges and pushes that wait for the plumbline.yaml of their branch to be mended."),
 		depth:     desc("plumbline_queue_depth", "Jobs in the queue that have not begun, by kind.", "kind"),
 		sweeps:    desc("plumbline_drift_workspaces", "Workspaces that are looked at for drift, by what was last seen: never, clean, drifted or unknown.", "state"),
 		findings:  desc("plumbline_drift_findings", "What differs now, by cause and class.", "cause", "class"),
@@ -266,7 +268,7 @@ func newLevels() *levels {
 }
 
 func (l *levels) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{l.up, l.queued, l.running, l.held, l.leases, l.processes, l.events, l.problems, l.depth,
+	for _, d := range []*prometheus.Desc{l.up, l.queued, l.running, l.held, l.leases, l.processes, l.events, l.problems, l.unread, l.depth,
 		l.sweeps, l.findings, l.overdue, l.paused} {
 		to <- d
 	}
@@ -304,6 +306,7 @@ func (l *levels) Collect(to chan<- prometheus.Metric) {
 	gauge(l.processes, now.Processes)
 	gauge(l.events, now.Events)
 	gauge(l.problems, now.Problems)
+	gauge(l.unread, now.Unread)
 	for state, n := range now.Drift.Workspaces {
 		gauge(l.sweeps, n, state)
 	}

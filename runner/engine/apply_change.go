@@ -3,11 +3,9 @@ package engine
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
@@ -37,29 +35,30 @@ func (h *errand) applySpan(ctx context.Context, branch string, span gitrepo.Span
 			return err
 		}
 	}
-	g, err := h.survey(ctx, branch, span.From, span.To)
-	var broken *brokenError
-	if errors.As(err, &broken) {
-		g = ground{Base: span.From, Commit: span.To, Notes: []string{
-			"Nothing was applied: " + strings.ReplaceAll(broken.notice().Waits, "\n", " ")}}
-	} else if err != nil {
+	f, err := h.footing(ctx, branch, span)
+	if err != nil {
 		return err
 	}
+	g := f.ground
 	all, err := h.judgeSpan(ctx, span, row, g)
 	if err != nil {
 		return err
 	}
 	op := Operation{
 		Repository: h.repo.ID, Change: span.Change, Kind: KindApply, Cause: CauseMerged, Actor: h.merger(span.Change), Branch: branch,
-		BaseCommit: span.From, HeadCommit: row.Head.Commit, Commit: span.To, Notes: g.Notes, EventAt: eventAt,
+		BaseCommit: g.Base, HeadCommit: row.Head.Commit, Commit: span.To, Notes: g.Notes, Unread: f.unread, EventAt: eventAt,
 	}
 	if span.Change == 0 {
 		op.Cause, op.HeadCommit = CausePush, span.To
-		if len(all) == 0 && len(op.Notes) == 0 {
+		if len(all) == 0 && len(op.Notes) == 0 && len(f.late) == 0 {
 			return h.passOver(ctx, branch, span, g.Set)
 		}
 	}
 	runs, err := h.applyRuns(&op, g.Set, all)
+	if err != nil {
+		return err
+	}
+	late, err := h.catchUp(ctx, branch, span, f, eventAt)
 	if err != nil {
 		return err
 	}
@@ -91,9 +90,29 @@ func (h *errand) applySpan(ctx context.Context, branch string, span gitrepo.Span
 				return nil, err
 			}
 		}
+		var entries []audit.Entry
+		for _, l := range late {
+			if _, err := h.addApply(ctx, tx, l.op, l.runs); err != nil {
+				return nil, err
+			}
+			if err := h.wantReport(ctx, tx, l.op.subject(), true); err != nil {
+				return nil, err
+			}
+			entries = append(entries, h.entries(l.op, l.all)...)
+		}
+		if !f.unread && len(f.late) > 0 {
+			if err := h.store.caughtUp(ctx, tx, h.repo.ID, branch); err != nil {
+				return nil, err
+			}
+		}
 		added, err := h.addApply(ctx, tx, op, runs)
 		if err != nil {
 			return nil, err
+		}
+		if f.unread {
+			if err := h.tellUnread(ctx, tx, added); err != nil {
+				return nil, err
+			}
 		}
 		if span.Change == 0 {
 			subject.Operation = added.ID
@@ -110,7 +129,7 @@ func (h *errand) applySpan(ctx context.Context, branch string, span gitrepo.Span
 		if err := h.putSet(ctx, tx, branch, g.Set); err != nil {
 			return nil, err
 		}
-		return h.entries(op, all), nil
+		return append(entries, h.entries(op, all)...), nil
 	})
 	h.cancel(errCancelled, cancelled...)
 	return err
@@ -120,8 +139,12 @@ func (h *errand) applySpan(ctx context.Context, branch string, span gitrepo.Span
 func (h *errand) judgeSpan(ctx context.Context, span gitrepo.Span, row ChangeRow, g ground) ([]judged, error) {
 	all := make([]judged, 0, len(g.Affected))
 	if span.Change == 0 {
+		var policy workspaces.Policy // allows nothing
+		if g.BaseSet != nil && !g.Scratch {
+			policy = g.BaseSet.Policy()
+		}
 		for _, w := range g.Affected {
-			all = append(all, judged{w, judgePush(w, g.BaseSet.Policy())})
+			all = append(all, judged{w, judgePush(w, policy)})
 		}
 		return all, nil
 	}

@@ -239,6 +239,9 @@ func (h *errand) rewritten(ctx context.Context, branch, seen, tip string) error 
 		if moved, err = h.store.moveBranch(ctx, tx, h.repo.ID, branch, seen, tip); err != nil || !moved {
 			return nil, err
 		}
+		if err := h.store.caughtUp(ctx, tx, h.repo.ID, branch); err != nil {
+			return nil, err
+		}
 		op, _, err := h.store.addOperation(ctx, tx, Operation{
 			Repository: h.repo.ID, Kind: KindApply, Cause: CausePush, Actor: h.actor(), Branch: branch,
 			BaseCommit: seen, Commit: tip, Notes: []string{said}, EventAt: h.event.ReceivedAt,

@@ -77,6 +77,11 @@ func (h *errand) keep(ctx context.Context, was ChangeRow, known bool, c forge.Ch
 		if before, err = h.store.putChange(ctx, tx, h.repo.ID, c); err != nil {
 			return err
 		}
+		if before != nil && before.State == forge.Open && (c.State != forge.Open || c.Head.Commit != before.Head.Commit) {
+			if err := h.wantOthers(ctx, tx, *before); err != nil {
+				return err
+			}
+		}
 		row, _, err = h.store.change(ctx, tx, h.repo.ID, c.Number)
 		return err
 	})
@@ -128,7 +133,13 @@ func (h *errand) lookOpen(ctx context.Context, row ChangeRow, before *ChangeRow)
 		return err
 	}
 	if known && planned(row.Change, op) && !row.Pruned { // a change that was closed for a while has lost its plans
-		return nil
+		if before == nil || before.State == forge.Open {
+			return nil
+		}
+		// Its comment says that it is closed.
+		return h.DB.Tx(ctx, func(tx *sql.Tx) error {
+			return h.wantReport(ctx, tx, Subject{Repository: h.repo.ID, Change: row.Number}, true)
+		})
 	}
 	p := planRequest{cause: CausePushed, actor: h.actor(), eventAt: h.event.ReceivedAt}
 	if before == nil || before.State != forge.Open || !known {

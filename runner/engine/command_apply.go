@@ -83,6 +83,9 @@ func (h *errand) applyOpen(ctx context.Context, row ChangeRow, cmd prcomment.Com
 		all = append(all, judged{w, judgeOpen(w, row.Head.Commit, r, done, approvers)})
 	}
 	if slices.ContainsFunc(all, func(j judged) bool { return j.Leave == "" }) {
+		if err := h.mergeable(ctx, row.Change); err != nil {
+			return err
+		}
 		if err := h.unread(ctx, row, current.ID); err != nil {
 			return err
 		}

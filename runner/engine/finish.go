@@ -45,7 +45,7 @@ func (e *Engine) finishApply(ctx context.Context, tx *sql.Tx, op Operation, runs
 	if err := e.tellOthers(ctx, tx, op, runs); err != nil {
 		return err
 	}
-	if op.Change == 0 {
+	if op.Change == 0 || op.Unread { // what is unread is still to be applied, by the plans that were reviewed
 		return nil
 	}
 	row, known, err := e.store.change(ctx, tx, op.Repository, op.Change)

@@ -22,6 +22,10 @@ type Forge interface {
 	Changes(ctx context.Context, repo forge.Repo, opts forge.ChangesOptions) ([]forge.Change, error)
 	Approvals(ctx context.Context, repo forge.Repo, number int) ([]forge.Approval, error)
 	Permission(ctx context.Context, repo forge.Repo, user string) (forge.Permission, error)
+	// Protection, Rejections and Verdicts tell whether the forge would let a change be merged.
+	Protection(ctx context.Context, repo forge.Repo, branch string) (forge.Protection, error)
+	Rejections(ctx context.Context, repo forge.Repo, number int) (logins []string, err error)
+	Verdicts(ctx context.Context, repo forge.Repo, commit string) (map[string]forge.StatusState, error)
 	// OpenChange opens a pull request between two branches, or updates the one that is open between them.
 	OpenChange(ctx context.Context, repo forge.Repo, head, base, title, body string) (forge.Change, error)
 	Merge(ctx context.Context, c forge.Change, method forge.MergeMethod) (commit string, err error)

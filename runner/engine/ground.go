@@ -17,6 +17,9 @@ type ground struct {
 	BaseSet, Set *workspaces.Set // of both; Set is under the rules of BaseSet
 	Affected     []*workspaces.Workspace
 	Notes        []string // sentences for the report
+	// Scratch is a ground without a base that can be read: Set is under its own rules, and nothing counts as allowed that
+	// nobody has looked at.
+	Scratch bool
 }
 
 // brokenError says that a commit has no workspaces because its plumbline.yaml cannot be used.
@@ -30,14 +33,19 @@ func (b *brokenError) Error() string {
 	return fmt.Sprintf("%s of %s cannot be used: %v", workspaces.ConfigFile, b.branch, b.problems)
 }
 
-// survey looks at what differs between two commits that the mirror has.
+// survey looks at what a change brings: what differs between two commits that the mirror has.
 func (h *errand) survey(ctx context.Context, branch, base, commit string) (ground, error) {
-	g := ground{Base: base, Commit: commit}
 	c, err := h.clone(ctx, h.repo)
 	if err != nil {
-		return g, err
+		return ground{Base: base, Commit: commit}, err
 	}
-	set, asked, err := c.guarded(ctx, base, commit)
+	return h.surveyBy(ctx, c, c.guarded, branch, base, base, commit)
+}
+
+// surveyBy looks at what differs between from and commit, with the workspaces of commit under the rules of base.
+func (h *errand) surveyBy(ctx context.Context, c *clone, guarded func(context.Context, string, string) (*workspaces.Set, []workspaces.Guarded, error), branch, base, from, commit string) (ground, error) {
+	g := ground{Base: base, Commit: commit}
+	set, asked, err := guarded(ctx, base, commit)
 	if problems := workspaces.Problems(err); len(problems) > 0 {
 		return g, &brokenError{base: errors.As(err, new(*brokenBaseError)), branch: branch, problems: problems}
 	}
@@ -51,7 +59,7 @@ func (h *errand) survey(ctx context.Context, branch, base, commit string) (groun
 	for _, rule := range asked {
 		g.Notes = append(g.Notes, sentence(names(rule.Workspaces)+": "+rule.String()))
 	}
-	changed, err := c.changed(ctx, base, commit)
+	changed, err := c.changed(ctx, from, commit)
 	if err != nil {
 		return g, err
 	}

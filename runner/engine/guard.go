@@ -50,17 +50,7 @@ func (h *errand) approvers(ctx context.Context, c forge.Change) ([]string, error
 	if err != nil {
 		return nil, err
 	}
-	var people []string
-	for _, login := range candidates(c, approvals) {
-		permission, err := h.forge.Client.Permission(ctx, h.repo.Repo, login)
-		if err != nil {
-			return nil, err
-		}
-		if permission >= forge.Write {
-			people = append(people, login)
-		}
-	}
-	return people, nil
+	return h.writers(ctx, candidates(c, approvals))
 }
 
 // candidates are those who have approved of a change's head and are not its author, each once.

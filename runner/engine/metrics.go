@@ -64,6 +64,7 @@ func (s *store) levels(ctx context.Context, tx *sql.Tx) (telemetry.Levels, error
 		"SELECT COUNT(*) FROM process WHERE ended_at = 0":                           &l.Processes,
 		"SELECT COUNT(*) FROM event WHERE status = 'waiting'":                       &l.Events,
 		"SELECT COUNT(*) FROM repository WHERE problem <> ''":                       &l.Problems,
+		"SELECT COUNT(*) FROM operation WHERE unread = 1":                           &l.Unread,
 	} {
 		n, _, err := first(ctx, tx, scanNumber, query)
 		if err != nil {

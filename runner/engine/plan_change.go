@@ -250,7 +250,10 @@ func (h *errand) wait(ctx context.Context, row ChangeRow, p planRequest, n Notic
 		}
 	}
 	if row.Operation == "" && row.Notice.Waits == n.Waits && row.Notice.State == n.State {
-		return nil // it was told
+		// It was told, but perhaps not on this head, where a status is to stand.
+		return h.DB.Tx(ctx, func(tx *sql.Tx) error {
+			return h.wantReport(ctx, tx, Subject{Repository: h.repo.ID, Change: row.Number}, true)
+		})
 	}
 	var cancelled []string
 	err := h.conclude(ctx, func(tx *sql.Tx) ([]audit.Entry, error) {

@@ -35,6 +35,7 @@ func TestLife(t *testing.T) {
 		"SweepSettlesWhatWasForgotten":          sweepSettlesWhatWasForgotten,
 		"CancelOfAnotherProcessIsNoticed":       cancelOfAnotherProcessIsNoticed,
 		"OldRowsAreTrimmed":                     oldRowsAreTrimmed,
+		"OldOperationsAreTrimmed":               oldOperationsAreTrimmed,
 		"DirectoryIsNotSharedByAppliesAndPlans": directoryIsNotSharedByAppliesAndPlans,
 		"WorkspacesAreLookedAtWhenTheyAreDue":   workspacesAreLookedAtWhenTheyAreDue,
 		"LooksGiveWay":                          looksGiveWay,
@@ -507,7 +508,7 @@ func oldRowsAreTrimmed(t *testing.T, o database.Options) {
 	if err := e.trim(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := text(t, e, "SELECT id FROM operation") + " " + text(t, e, "SELECT operation FROM run"); got != looks[1].ID+" "+looks[1].ID {
+	if got := text(t, e, "SELECT id FROM operation WHERE kind = 'drift'") + " " + text(t, e, "SELECT operation FROM run WHERE kind = 'drift'"); got != looks[1].ID+" "+looks[1].ID {
 		t.Errorf("looks left: %s", got)
 	}
 	if got := text(t, e, "SELECT key FROM event ORDER BY key"); got != fresh+" "+waiting {
@@ -515,6 +516,50 @@ func oldRowsAreTrimmed(t *testing.T, o database.Options) {
 	}
 	if got := text(t, e, "SELECT CAST(change_number AS TEXT) FROM report") + text(t, e, "SELECT commit_id FROM status"); got != "2h2" {
 		t.Errorf("reports and statuses left: %s", got)
+	}
+}
+
+func oldOperationsAreTrimmed(t *testing.T, o database.Options) {
+	e, w := life(t, o)
+	longAgo := e.Now().AddDate(-2, 0, 0)
+	for n, state := range map[int]forge.State{1: forge.Merged, 2: forge.Open, 3: forge.Merged} {
+		c := change(n, e.Now())
+		c.State, c.MergeCommit = state, fmt.Sprint("m", n)
+		if state != forge.Open {
+			c.ClosedAt = longAgo
+		}
+		w.putChange(c)
+	}
+	ended := func(kind Kind, change int, workspace string) string {
+		op, _ := w.add(kind, change, workspace)
+		status := Planned
+		if kind == KindApply {
+			status = Applied
+		}
+		w.end(w.claim(op, workspace, "p"), status)
+		return op.ID
+	}
+	plan, apply := ended(KindPlan, 1, "a"), ended(KindApply, 1, "a")
+	open, newest := ended(KindPlan, 2, "a"), ended(KindApply, 3, "a")
+	unread, pointed := ended(KindPlan, 1, "b"), ended(KindPlan, 1, "c")
+	exec(t, e, "UPDATE run SET ended_at = $1, created_at = $1 + 1", millis(longAgo))
+	exec(t, e, "UPDATE run SET created_at = $1 WHERE operation = $2", millis(longAgo), apply)
+	exec(t, e, "UPDATE operation SET ended_at = $1, finished_at = $1", millis(longAgo))
+	exec(t, e, "UPDATE operation SET unread = 1 WHERE id = $1", unread)
+	exec(t, e, "UPDATE operation SET commit_id = 'applied' WHERE id = $1", pointed)
+	exec(t, e, "INSERT INTO workspace (repository, name, dir, present, settings, applied_commit, applied_at, last_status) VALUES ($1, 'x', 'x', 1, '{}', 'applied', 0, '')", string(repo))
+	exec(t, e, "UPDATE report SET told = wanted")
+	young := ended(KindPlan, 1, "a")
+	exec(t, e, "UPDATE operation SET finished_at = 1 WHERE id = $1", young)
+	if err := e.trim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Join([]string{open, newest, unread, pointed, young}, " ")
+	if got := text(t, e, "SELECT id FROM operation ORDER BY id"); got != want {
+		t.Errorf("operations left: %s\nwant %s, and neither %s nor %s", got, want, plan, apply)
+	}
+	if got := text(t, e, "SELECT operation FROM run ORDER BY operation"); got != want {
+		t.Errorf("runs are left of: %s\nwant %s", got, want)
 	}
 }
 

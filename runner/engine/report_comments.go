@@ -238,6 +238,49 @@ func (t *thread) minimise(ctx context.Context, key string) error {
 	return nil
 }
 
+// settle has the pages with the key say that what they offer is over. The plans that they show may be gone by now, so they
+// are not made anew: only their last line changes. A page that somebody has edited is left alone.
+func (t *thread) settle(ctx context.Context, key, words string) error {
+	for _, at := range t.beyond(key, 0) {
+		row := t.rows[at]
+		if row.Settled || row.Minimised {
+			continue
+		}
+		if !t.listed {
+			if err := t.list(ctx); err != nil {
+				return err
+			}
+		}
+		row.Settled = true
+		if body, ours := asWritten(t.byID[row.ID].Body, row.Digest); ours {
+			if settled := prcomment.Settle(body, words); settled != body {
+				c, err := t.client.EditComment(ctx, t.repo, row.ID, settled)
+				if err != nil && !errors.Is(err, forge.ErrNotFound) {
+					return err
+				}
+				if err == nil {
+					row.Digest, row.WrittenAt = digest(settled), c.UpdatedAt
+				}
+			}
+		}
+		if err := t.save(ctx, at, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asWritten is what we wrote, from what a forge made of it. !ours says that somebody has edited it since.
+func asWritten(body, written string) (text string, ours bool) {
+	body = strings.TrimRight(strings.ReplaceAll(body, "\r\n", "\n"), " \t\n")
+	for _, end := range []string{"\n", ""} {
+		if digest(body+end) == written {
+			return body + end, true
+		}
+	}
+	return "", false
+}
+
 func (t *thread) fold(ctx context.Context, id string) error {
 	_, err := t.client.MinimiseComment(ctx, t.repo, id)
 	return cosmetic(err)
@@ -324,7 +367,22 @@ func (e *Engine) sayAll(ctx context.Context, t *thread, a *account) error {
 			return err
 		}
 	}
+	if o := a.plan(); a.change.State != forge.Open && (o == nil || o.Status != OperationRunning) {
+		words := "This was closed without being merged: nothing of it is applied."
+		if a.change.State == forge.Merged {
+			words = "This is merged."
+			if _, applied := a.applies(); applied || a.change.Notice.Along != "" {
+				words += " What became of it is told further down."
+			}
+		}
+		if err := t.settle(ctx, keyPlan, words); err != nil {
+			return err
+		}
+	}
 	for _, key := range a.obsolete() {
+		if err := t.settle(ctx, key, "What this left open is settled: see further down."); err != nil {
+			return err
+		}
 		if err := t.minimise(ctx, key); err != nil {
 			return err
 		}

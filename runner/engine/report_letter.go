@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -122,6 +123,7 @@ func (e *Engine) operationReport(ctx context.Context, plans *planstore.Store, a 
 	if o.key == keyPlan {
 		report.Notes = append(report.Notes, a.change.Notice.Notes...)
 	}
+	report.Merged = merged || a.change.State == forge.Merged
 	stopped := a.stopped(o)
 	for i := range report.Workspaces {
 		agree(&report.Workspaces[i], o.runs[i], o.runs, results[i], stopped)
@@ -132,6 +134,7 @@ func (e *Engine) operationReport(ctx context.Context, plans *planstore.Store, a 
 		}
 		if o.key == keyPlan && a.change.State == forge.Open {
 			report.Merging = applyModes(&report, results)
+			report.Approvals = approvalsNeeded(&report, results, a.change.Head.Commit)
 		}
 	}
 	return report, nil
@@ -171,6 +174,22 @@ func applyModes(report *prcomment.Report, results []runner.Result) bool {
 		report.Notes = append(report.Notes, applied(never)+" elsewhere: `plumbline.yaml` says `apply: never`.")
 	}
 	return len(merging) > 0 || len(comment) == 0
+}
+
+// approvalsNeeded reports whether something that is planned takes approvals before it is applied, and notes how many. How
+// many there are is not said: they come and go without a new plan, and the number would be wrong soon.
+func approvalsNeeded(report *prcomment.Report, results []runner.Result, head string) bool {
+	byNumber := map[int][]string{}
+	for _, res := range results {
+		if n := res.Workspace.Approvals; res.Status == runner.Planned && n > 0 && res.Workspace.Apply != "never" {
+			byNumber[n] = append(byNumber[n], res.Workspace.Name)
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(byNumber)) {
+		report.Notes = append(report.Notes, fmt.Sprintf("Before it is applied, %s takes %s of %s by people with write permission who are not the author.",
+			names(byNumber[n]), counted(n, "approval"), short(head)))
+	}
+	return len(byNumber) > 0
 }
 
 // applied begins a sentence on how workspaces are applied.
@@ -248,6 +267,11 @@ func past(s Status) string {
 	return "is " + string(s)
 }
 
+// mergedAfter reports whether what was merged is applied by a later operation than one.
+func (a *account) mergedAfter(seq int64) bool {
+	return slices.ContainsFunc(a.operations, func(o accountedOp) bool { return o.Cause == CauseMerged && o.Seq > seq })
+}
+
 // obsolete lists the comments that a later apply has settled: applies whose troubles are over, and plans of which all was
 // applied after the merge. What succeeded stays, as the record of it.
 func (a *account) obsolete() []string {
@@ -256,6 +280,10 @@ func (a *account) obsolete() []string {
 	_, merged := a.applies()
 	for _, o := range a.operations {
 		if o.key == "" || o.Status == OperationRunning || !a.has(o.key) {
+			continue
+		}
+		if later := a.mergedAfter(o.Seq); o.Unread && later {
+			keys = append(keys, o.key)
 			continue
 		}
 		over, any := true, false

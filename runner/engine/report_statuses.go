@@ -11,6 +11,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/planstore"
+	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
 // statusContext is the context of the status that sums up a change; those of its workspaces begin with it and a slash.
@@ -30,11 +31,12 @@ func (e *Engine) tellStatuses(ctx context.Context, client Forge, a *account) err
 	if err != nil {
 		return err
 	}
-	wanted, err := e.statuses(plans, a)
+	wanted, others, err := e.shared(ctx, plans, a)
 	if err != nil {
 		return err
 	}
 	known := map[string]map[string]string{}
+	set := false
 	for _, s := range wanted {
 		if known[s.commit] != nil {
 			continue
@@ -74,6 +76,12 @@ func (e *Engine) tellStatuses(ctx context.Context, client Forge, a *account) err
 			return e.store.putStatus(saving, tx, a.repository.ID, s.commit, s.Context, d)
 		})
 		if err != nil {
+			return err
+		}
+		set = true
+	}
+	if set {
+		if err := e.tellAgainIfMoved(ctx, a, others); err != nil {
 			return err
 		}
 	}
@@ -218,6 +226,9 @@ func summary(plans *planstore.Store, ops []accountedOp, closed bool) (sum forge.
 		if closed {
 			words = "closed before all of it was planned"
 		}
+	}
+	if ops[len(ops)-1].Unread {
+		state, words = forge.Failure, "not applied: "+workspaces.ConfigFile+" of the branch has mistakes"
 	}
 	return forge.Status{Context: statusContext, State: state, Description: words}, each, nil
 }

@@ -76,6 +76,16 @@ func (b *brokenBaseError) Unwrap() error { return b.err }
 // guarded returns the workspaces of a commit under the rules of its base, and
 // what the commit asks for that does not count yet: see workspaces.Guard.
 func (c *clone) guarded(ctx context.Context, base, commit string) (*workspaces.Set, []workspaces.Guarded, error) {
+	return c.under(ctx, base, commit, workspaces.Guard)
+}
+
+// guardedMerge is guarded for a commit that is on the branch already: see
+// workspaces.GuardMerge.
+func (c *clone) guardedMerge(ctx context.Context, base, commit string) (*workspaces.Set, []workspaces.Guarded, error) {
+	return c.under(ctx, base, commit, workspaces.GuardMerge)
+}
+
+func (c *clone) under(ctx context.Context, base, commit string, guard func(base, head *workspaces.Set) (*workspaces.Set, []workspaces.Guarded)) (*workspaces.Set, []workspaces.Guarded, error) {
 	before, err := c.set(ctx, base)
 	if err != nil {
 		if len(workspaces.Problems(err)) > 0 {
@@ -87,7 +97,7 @@ func (c *clone) guarded(ctx context.Context, base, commit string) (*workspaces.S
 	if err != nil {
 		return nil, nil, err
 	}
-	guarded, asked := workspaces.Guard(before, set)
+	guarded, asked := guard(before, set)
 	return guarded, asked, nil
 }
 

@@ -27,12 +27,13 @@ type outcome struct {
 	Error      string         `json:"error,omitempty"`
 	NotStarted bool           `json:"not_started,omitempty"` // the error is runner.ErrNotStarted
 	// Locked is who held the lock of the state, where the error says so.
-	Locked  *terraform.LockedError `json:"locked,omitempty"`
-	Notes   []string               `json:"notes,omitempty"`
-	Hold    *held                  `json:"hold,omitempty"`
-	Kept    string                 `json:"kept,omitempty"` // see runner.Result
-	Apply   string                 `json:"apply,omitempty"`
-	Elapsed time.Duration          `json:"elapsed,omitempty"`
+	Locked    *terraform.LockedError `json:"locked,omitempty"`
+	Notes     []string               `json:"notes,omitempty"`
+	Hold      *held                  `json:"hold,omitempty"`
+	Kept      string                 `json:"kept,omitempty"` // see runner.Result
+	Apply     string                 `json:"apply,omitempty"`
+	Approvals int                    `json:"approvals,omitempty"`
+	Elapsed   time.Duration          `json:"elapsed,omitempty"`
 	// Plan is the plan of an apply, packed. A plan that was applied leaves the plan store, and what was done is told after.
 	// What a plan run made is in the plan store and not here.
 	Plan []byte `json:"plan,omitempty"`
@@ -69,7 +70,7 @@ func outcomeOf(res runner.Result) (outcome, error) {
 		NotStarted: errors.Is(res.Err, runner.ErrNotStarted), Adoption: adoptionOf(res.Adoption),
 	}
 	if res.Workspace != nil {
-		o.Apply = res.Workspace.Apply
+		o.Apply, o.Approvals = res.Workspace.Apply, res.Workspace.Approvals
 	}
 	if res.Err != nil {
 		o.Error = res.Err.Error()
@@ -158,7 +159,7 @@ const resultReaders = 8
 // result is the runner's result again, with its plans.
 func (o outcome) result(ctx context.Context, plans *planstore.Store, shown *shownPlans, run Run) (runner.Result, error) {
 	res := runner.Result{
-		Workspace: &workspaces.Workspace{Name: run.Workspace, Dir: run.Dir, Reasons: run.Reasons, Apply: o.Apply},
+		Workspace: &workspaces.Workspace{Name: run.Workspace, Dir: run.Dir, Reasons: run.Reasons, Apply: o.Apply, Approvals: o.Approvals},
 		Status:    o.Status, Receipt: o.Receipt, Notes: o.Notes, Kept: o.Kept, Elapsed: o.Elapsed,
 	}
 	switch {

@@ -134,6 +134,7 @@ type Operation struct {
 	Notes     []string // sentences for the report
 	ReplyTo   string   // id of the comment that asked for it; of an adoption, the key of its event
 	Asked     []string // addresses that an adoption is about; none for all that differs
+	Unread    bool     // nobody could tell what it is to apply: see unread.go
 	Status    OperationStatus
 	EventAt   time.Time // when what led to it was received
 	CreatedAt time.Time
@@ -216,4 +217,5 @@ type CommentRow struct {
 	Digest     string
 	Minimised  bool
 	WrittenAt  time.Time // by the forge's clock: when it was last made to say something else
+	Settled    bool      // it does not say any more what can be done: the change is merged or closed
 }

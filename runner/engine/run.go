@@ -233,7 +233,11 @@ func (t *task) rules(ctx context.Context, c *clone) (*workspaces.Set, error) {
 	if t.merged && t.op.Cause != CauseMerged || t.op.BaseCommit == "" {
 		return c.set(ctx, t.op.Commit)
 	}
-	set, _, err := c.guarded(ctx, t.op.BaseCommit, t.op.Commit)
+	guarded := c.guarded
+	if t.op.Cause == CauseMerged || t.op.Cause == CausePush {
+		guarded = c.guardedMerge
+	}
+	set, _, err := guarded(ctx, t.op.BaseCommit, t.op.Commit)
 	return set, err
 }
 

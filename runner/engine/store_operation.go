@@ -7,17 +7,18 @@ import (
 	"time"
 )
 
-const operationColumns = "id, seq, repository, change_number, kind, cause, actor, branch, base_commit, head_commit, commit_id, accept, notes, reply_to, asked, status, event_at, created_at, ended_at, told_at"
+const operationColumns = "id, seq, repository, change_number, kind, cause, actor, branch, base_commit, head_commit, commit_id, accept, notes, reply_to, asked, unread, status, event_at, created_at, ended_at, told_at"
 
 func scanOperation(row scanner) (Operation, error) {
 	var o Operation
 	var accept, notes, asked string
-	var event, created, ended, told int64
+	var event, created, ended, told, unread int64
 	err := row.Scan(&o.ID, &o.Seq, &o.Repository, &o.Change, &o.Kind, &o.Cause, &o.Actor, &o.Branch, &o.BaseCommit, &o.HeadCommit,
-		&o.Commit, &accept, &notes, &o.ReplyTo, &asked, &o.Status, &event, &created, &ended, &told)
+		&o.Commit, &accept, &notes, &o.ReplyTo, &asked, &unread, &o.Status, &event, &created, &ended, &told)
 	if err != nil {
 		return Operation{}, err
 	}
+	o.Unread = unread != 0
 	o.EventAt, o.CreatedAt, o.EndedAt, o.ToldAt = moment(event), moment(created), moment(ended), moment(told)
 	if err := unpack(accept, &o.Accept); err != nil {
 		return Operation{}, err
@@ -66,9 +67,9 @@ func (s *store) addOperation(ctx context.Context, tx *sql.Tx, o Operation, runs 
 		return Operation{}, nil, err
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO operation (`+operationColumns+`, finished_at, owner, attempts, next_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, 0, '', 0, 0)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, 0, '', 0, 0)`,
 		o.ID, o.Seq, string(o.Repository), o.Change, string(o.Kind), string(o.Cause), o.Actor, o.Branch, o.BaseCommit, o.HeadCommit,
-		o.Commit, accept, notes, o.ReplyTo, asked, string(o.Status), millis(o.EventAt), millis(o.CreatedAt), millis(o.EndedAt), millis(o.ToldAt))
+		o.Commit, accept, notes, o.ReplyTo, asked, bit(o.Unread), string(o.Status), millis(o.EventAt), millis(o.CreatedAt), millis(o.EndedAt), millis(o.ToldAt))
 	if err != nil {
 		return Operation{}, nil, fmt.Errorf("keep an operation of %s: %w", o.Repository, err)
 	}

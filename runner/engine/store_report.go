@@ -124,14 +124,14 @@ func (s *store) dueReports(ctx context.Context, tx *sql.Tx, limit int) ([]Subjec
 func scanComment(row scanner) (CommentRow, error) {
 	var c CommentRow
 	var written int64
-	err := row.Scan(&c.Repository, &c.Change, &c.Key, &c.Page, &c.ID, &c.URL, &c.Digest, &c.Minimised, &written)
+	err := row.Scan(&c.Repository, &c.Change, &c.Key, &c.Page, &c.ID, &c.URL, &c.Digest, &c.Minimised, &written, &c.Settled)
 	c.WrittenAt = moment(written)
 	return c, err
 }
 
 // comments reads the pages that we have written on a change.
 func (s *store) comments(ctx context.Context, tx *sql.Tx, repo RepoID, change int) ([]CommentRow, error) {
-	all, err := list(ctx, tx, scanComment, "SELECT repository, change_number, key, page, id, url, digest, minimised, written_at FROM comment WHERE repository = $1 AND change_number = $2 ORDER BY key, page",
+	all, err := list(ctx, tx, scanComment, "SELECT repository, change_number, key, page, id, url, digest, minimised, written_at, settled FROM comment WHERE repository = $1 AND change_number = $2 ORDER BY key, page",
 		string(repo), change)
 	if err != nil {
 		return nil, fmt.Errorf("read the comments on change %d of %s: %w", change, repo, err)
@@ -141,10 +141,10 @@ func (s *store) comments(ctx context.Context, tx *sql.Tx, repo RepoID, change in
 
 // putComment writes what a page of ours is and says.
 func (s *store) putComment(ctx context.Context, tx *sql.Tx, c CommentRow) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO comment (repository, change_number, key, page, id, url, digest, minimised, written_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+	_, err := tx.ExecContext(ctx, `INSERT INTO comment (repository, change_number, key, page, id, url, digest, minimised, written_at, settled) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 		ON CONFLICT (repository, change_number, key, page) DO UPDATE SET id = excluded.id, url = excluded.url, digest = excluded.digest, minimised = excluded.minimised,
-		written_at = excluded.written_at`,
-		string(c.Repository), c.Change, c.Key, c.Page, c.ID, c.URL, c.Digest, bit(c.Minimised), millis(c.WrittenAt))
+		written_at = excluded.written_at, settled = excluded.settled`,
+		string(c.Repository), c.Change, c.Key, c.Page, c.ID, c.URL, c.Digest, bit(c.Minimised), millis(c.WrittenAt), bit(c.Settled))
 	if err != nil {
 		return fmt.Errorf("keep a comment on change %d of %s: %w", c.Change, c.Repository, err)
 	}

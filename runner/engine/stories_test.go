@@ -1,12 +1,15 @@
 package engine_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/forge/forgetest/world"
 	"github.com/plumbline-dev/plumbline/prcomment"
+	"github.com/plumbline-dev/plumbline/runner/engine"
 )
 
 // A story is what people live through with a server. It must be true on any forge, any database, and however the server
@@ -34,6 +37,10 @@ func stories() []story {
 		{"a closed pull request loses its plans and gets them back", closed},
 		{"a pull request cannot loosen its own rules", loosened},
 		{"a comment applies and the pull request is merged", onComment},
+		{"a comment does not apply what could not be merged", protected},
+		{"two pull requests with one head share its statuses", twins},
+		{"a broken plumbline.yaml is told of, and caught up with", broken},
+		{"what a merge itself allows is shown before it is applied", entitled},
 		{"a merge while the server is down is applied afterwards", down},
 	}
 }
@@ -220,6 +227,9 @@ func conflicting(t *testing.T, start starter) {
 	pull := s.Open(t, alice, "two", with("c", "2"))
 	pull.AwaitStatus(t, "plumbline", forge.Success)
 	s.Push(t, "main", with("c", "3"))
+	// Of the head that was planned, nothing stays green.
+	pull.AwaitStatus(t, "plumbline", forge.Failure)
+	pull.AwaitStatus(t, "plumbline/c", forge.Failure)
 	pull.Push(t, map[string]string{"c/more.tf": "# more\n"})
 	pull.AwaitComment(t, "conflict", "c/main.tf")
 	pull.AwaitStatus(t, "plumbline", forge.Failure)
@@ -331,6 +341,118 @@ func onComment(t *testing.T, start starter) {
 	if created, updated, _ := s.Done(); created != 1 || updated != 0 {
 		t.Errorf("applied before the merge and after: made %d, changed %d", created, updated)
 	}
+}
+
+func protected(t *testing.T, start starter) {
+	files := world.Files()
+	files["plumbline.yaml"] = world.Settings("merge: squash", "workspaces:", "  - { dir: c, apply: on-comment }")
+	s := start(t, options{world: world.Options{Files: files}})
+	s.Forge.Grant(t, s.Repo, mallory, forge.Write)
+	// Our own status turns green before the apply, and is never waited for.
+	s.Forge.Protect(t, s.Repo, "main", forge.Protection{Approvals: 1, Checks: []string{"lint", "plumbline"}, Rejections: true})
+	pull := s.Open(t, alice, "two", with("c", "2"))
+	pull.AwaitComment(t, "kind=plan", "1 to add")
+	pull.AwaitStatus(t, "plumbline", forge.Success)
+	s.quiet(t)
+	refused := func(parts ...string) {
+		t.Helper()
+		id := pull.Say(t, alice, "plumbline apply")
+		pull.AwaitReaction(t, id, forge.Refused)
+		pull.AwaitComment(t, append([]string{"kind=reply", "key=reply-" + id, "cannot be merged"}, parts...)...)
+	}
+	refused("1 approval", "`lint` has not said anything")
+	s.Forge.Reject(t, s.Repo, mallory, pull.Number)
+	if err := s.client.SetStatus(t.Context(), s.Repo, pull.Head, forge.Status{Context: "lint", State: forge.Failure}); err != nil {
+		t.Fatal(err)
+	}
+	refused("`mallory` asked for changes", "`lint` is not green")
+	s.Forge.Approve(t, s.Repo, mallory, pull.Number)
+	if err := s.client.SetStatus(t.Context(), s.Repo, pull.Head, forge.Status{Context: "lint", State: forge.Success}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Versions(); len(got) != 0 {
+		t.Errorf("something was applied that could not be merged: %v", got)
+	}
+	s.quiet(t)
+	pull.Say(t, alice, "plumbline apply")
+	s.AwaitVersions(t, map[string]string{"c": "2"})
+	s.Await(t, "the pull request to be merged", func() bool { return s.state(t, pull) == forge.Merged }, func() string { return s.log.tail(30) })
+}
+
+func twins(t *testing.T, start starter) {
+	s := start(t, options{tune: func(o *engine.Options) { o.Forges[0].Branches = []string{"release"} }})
+	s.Forge.Commit(t, s.Repo, "release", "main", map[string]string{"c/main.tf": world.Bucket("", "c", "9")})
+	pull := s.Open(t, alice, "two", with("c", "2"))
+	pull.AwaitStatus(t, "plumbline", forge.Success)
+	pull.AwaitStatus(t, "plumbline/c", forge.Success)
+	// The same commits conflict with the other branch.
+	other := &world.Pull{World: s.World, Author: alice, Branch: "two", Head: pull.Head}
+	other.Number = s.Forge.Open(t, s.Repo, alice, "two", "release", "The same for release", false)
+	got := pull.AwaitStatus(t, "plumbline", forge.Failure)
+	if want := fmt.Sprintf("#%d: ", other.Number); !strings.HasPrefix(got.Description, want) {
+		t.Errorf("the status says %q, want it to begin with %q", got.Description, want)
+	}
+	pull.AwaitStatus(t, "plumbline/c", forge.Failure)
+	other.Close(t)
+	pull.AwaitStatus(t, "plumbline", forge.Success)
+	pull.AwaitStatus(t, "plumbline/c", forge.Success)
+}
+
+func broken(t *testing.T, start starter) {
+	s := start(t, options{})
+	pull := s.Open(t, alice, "two", with("c", "2"))
+	waiting := s.Open(t, alice, "three", with("b", "3"))
+	pull.AwaitStatus(t, "plumbline", forge.Success)
+	waiting.AwaitStatus(t, "plumbline", forge.Success)
+	s.quiet(t)
+	commit := s.Push(t, "main", map[string]string{"plumbline.yaml": "version: 1\nworkspaces: [{ dri: c }]\n"})
+	s.AwaitStatus(t, commit, "plumbline", forge.Failure)
+	pull.AwaitStatus(t, "plumbline", forge.Failure)
+	s.quiet(t)
+	pull.Merge(t, forge.Squash)
+	pull.AwaitComment(t, "kind=apply", "Nothing was applied yet", "plumbline.yaml")
+	s.AwaitStatus(t, pull.Merged, "plumbline", forge.Failure)
+	s.Push(t, "main", with("a", "5")) // which nobody has reviewed
+	s.quiet(t)
+	if got := s.Versions(); len(got) != 0 {
+		t.Errorf("something was applied that nobody could read the rules of: %v", got)
+	}
+
+	mended := s.Push(t, "main", map[string]string{"plumbline.yaml": world.Files()["plumbline.yaml"]})
+	s.AwaitVersions(t, map[string]string{"c": "2"})
+	pull.AwaitComment(t, "kind=apply", "catches up", "✅")
+	s.AwaitStatus(t, pull.Merged, "plumbline", forge.Success)
+	if got := s.AwaitStatus(t, mended, "plumbline", forge.Failure); !strings.Contains(got.Description, "held") {
+		t.Errorf("of what was pushed meanwhile the status says %q, want that it is held", got.Description)
+	}
+	waiting.AwaitStatus(t, "plumbline", forge.Success)
+	s.quiet(t)
+	if created, updated, deleted := s.Done(); created != 1 || updated != 0 || deleted != 0 {
+		t.Errorf("made %d, changed %d, deleted %d; want one bucket made", created, updated, deleted)
+	}
+}
+
+func entitled(t *testing.T, start starter) {
+	files := world.Files()
+	files["plumbline.yaml"] = "version: 1\nworkspaces:\n  - { dir: a, env: [\"TOY_*\"] }\n  - { dir: c, enabled: false }\n"
+	files["a/main.tf"] = strings.Replace(files["a/main.tf"], `version = "1"`, `version = var.tag`, 1) + "variable \"tag\" {\n  default = \"1\"\n}\n"
+	s := start(t, options{world: world.Options{Files: files}, tune: func(o *engine.Options) { o.Environ = append(slices.Clone(o.Environ), "TF_VAR_tag=from the server") }})
+	change := with("c", "2")
+	change["plumbline.yaml"] = "version: 1\nworkspaces:\n  - { dir: a, env: [\"TOY_*\", TF_VAR_tag] }\n  - { dir: c, env: [\"TOY_*\"] }\n"
+	change["a/more.tf"] = "# more\n"
+	pull := s.Open(t, alice, "two", change)
+	pull.AwaitComment(t, "kind=plan", "1 to add", `version = "1"`, "env stays TOY_* until this is merged")
+	pull.AwaitStatus(t, "plumbline", forge.Success)
+	s.quiet(t)
+	pull.Merge(t, forge.Squash)
+	// The branch says by now that a sees the variable, and that c is run: neither plan was reviewed.
+	pull.AwaitComment(t, "kind=apply", "2 held", "from the server")
+	s.quiet(t)
+	if got := s.Versions(); len(got) != 0 {
+		t.Errorf("something was applied that nobody has seen: %v", got)
+	}
+	pull.Say(t, alice, "plumbline apply")
+	s.AwaitVersions(t, map[string]string{"a": "from the server", "c": "2"})
 }
 
 func down(t *testing.T, start starter) {

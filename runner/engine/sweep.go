@@ -242,39 +242,3 @@ func (e *Engine) lookInto(ctx context.Context, r Run) {
 		}
 	}()
 }
-
-// trim deletes what nobody will ask for again.
-func (e *Engine) trim(ctx context.Context) error {
-	now := e.Now()
-	month, quarter := millis(now.AddDate(0, -1, 0)), millis(now.AddDate(0, -3, 0))
-	day, year := millis(now.AddDate(0, 0, -1)), millis(now.AddDate(-1, 0, 0))
-	err := e.DB.Tx(ctx, func(tx *sql.Tx) error {
-		for _, t := range []struct {
-			statement string
-			before    int64
-		}{
-			// Forges redeliver within days.
-			{"DELETE FROM event WHERE status <> 'waiting' AND ended_at < $1", month},
-			// What looks for drift have found is in rows of its own; there are thousands of looks each hour.
-			{"DELETE FROM run WHERE kind IN ('drift', 'adopt') AND ended_at > 0 AND ended_at < $1", day},
-			{"DELETE FROM operation WHERE kind IN ('drift', 'adopt') AND status <> 'running' AND finished_at > 0 AND ended_at < $1 AND NOT EXISTS (SELECT 1 FROM run WHERE run.operation = operation.id)", day},
-			{"DELETE FROM sweep_history WHERE at < $1", year},
-			{"DELETE FROM process WHERE ended_at > 0 AND ended_at < $1", month},
-			// A target that has taken nothing for a month will not want it all.
-			{"DELETE FROM outbox WHERE due_at < $1", month},
-			{`DELETE FROM report WHERE wanted <= told AND owner = '' AND told_at < $1 AND (change_number = 0 OR EXISTS (SELECT 1 FROM change AS c
-				WHERE c.repository = report.repository AND c.number = report.change_number AND c.state <> 'open' AND c.closed_at < $1))`, quarter},
-			{`DELETE FROM status WHERE EXISTS (SELECT 1 FROM change AS c WHERE c.repository = status.repository
-				AND c.head_commit = status.commit_id AND c.state <> 'open' AND c.closed_at < $1)`, quarter},
-		} {
-			if _, err := tx.ExecContext(ctx, t.statement, t.before); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("delete old rows: %w", err)
-	}
-	return nil
-}

@@ -97,6 +97,7 @@ CREATE TABLE operation (
   notes TEXT NOT NULL,           -- JSON: list of sentences for the report
   reply_to TEXT NOT NULL,        -- id of the comment that asked for it; of an adoption, the key of its event
   asked TEXT NOT NULL,           -- JSON: addresses that the comment is about
+  unread SMALLINT NOT NULL,      -- plumbline.yaml of commit_id could not be used, so it has no runs: 1 until it is caught up with, then 2
   status TEXT NOT NULL,          -- running, done, superseded
   event_at BIGINT NOT NULL,      -- when what led to it was received
   created_at BIGINT NOT NULL,
@@ -111,6 +112,8 @@ CREATE TABLE operation (
 CREATE INDEX operation_change ON operation (repository, change_number, seq);
 CREATE INDEX operation_running ON operation (repository, seq) WHERE status = 'running';
 CREATE INDEX operation_unfinished ON operation (repository, seq) WHERE finished_at = 0;
+CREATE INDEX operation_unread ON operation (repository, branch, seq) WHERE unread = 1;
+CREATE INDEX operation_ended ON operation (ended_at) WHERE status <> 'running';
 
 -- One workspace in an operation.
 CREATE TABLE run (
@@ -186,6 +189,7 @@ CREATE TABLE comment (
   digest TEXT NOT NULL,          -- of what it says
   minimised SMALLINT NOT NULL,
   written_at BIGINT NOT NULL,     -- by the forge's clock: when it was last made to say something else
+  settled SMALLINT NOT NULL,     -- it does not say any more what can be done: the change is merged or closed
   PRIMARY KEY (repository, change_number, key, page)
 );
 
