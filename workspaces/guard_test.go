@@ -290,3 +290,23 @@ func TestPolicyHasDefaults(t *testing.T) {
 	set := discover(t, with(t, "drafts: wait\nmerge: squash\npush: apply\n", ""))
 	equal(t, "policy", set.Policy(), workspaces.Policy{Drafts: "wait", Merge: "squash", Push: "apply"})
 }
+
+// TestGuardMerge: once merged, what is run and what it sees is the branch's,
+// and whether it is applied is still for the base to say.
+func TestGuardMerge(t *testing.T) {
+	base := discover(t, with(t, "workspaces:\n  - { dir: a, apply: on-comment, approvals: 2, env: [OLD], account: prod }\n  - { dir: b, enabled: false, approvals: 1 }\n", ""))
+	head := discover(t, with(t, "workspaces:\n  - { dir: a, env: [OLD, NEW], account: test }\n  - { dir: b, env: [NEW], apply: on-merge }\n", ""))
+	before, _ := workspaces.Guard(base, head)
+	if got, want := strings.Join(guards(before.Workspaces), "; "), "a on-comment 2 OLD prod"; got != want {
+		t.Errorf("before the merge: %s, want %s", got, want)
+	}
+	after, asked := workspaces.GuardMerge(base, head)
+	if got, want := strings.Join(guards(after.Workspaces), "; "), "a on-comment 2 OLD,NEW test; b on-merge 1 NEW"; got != want {
+		t.Errorf("of the merge: %s, want %s", got, want)
+	}
+	for _, rule := range asked {
+		if rule.Key != "apply" && rule.Key != "approvals" {
+			t.Errorf("%s is said not to count", rule.Key)
+		}
+	}
+}

@@ -23,6 +23,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/plumbline-dev/plumbline/forge"
+	"github.com/plumbline-dev/plumbline/forge/forgetest"
 	"github.com/plumbline-dev/plumbline/forge/forgetest/world"
 	"github.com/plumbline-dev/plumbline/forge/github"
 	"github.com/plumbline-dev/plumbline/internal/toycloud"
@@ -50,6 +51,10 @@ import (
 //	comments N COUNT      wait for so many comments of ours
 //	reaction N NAME       wait for a reaction (seen, accepted, refused) to what was last said
 //	verdict N CONTEXT STATE   wait for a status; main instead of N for the branch's tip
+//	check N NAME STATE TEXT...   wait for a check run, no mere status, whose title, summary and link hold the texts
+//	hang on|off           the forge answers nothing, neither its API nor Git, until it is off
+//	metric TEXT...        wait until /metrics holds all of the texts
+//	protect APPROVALS [CHECK...]   ask for approvals and statuses before a merge into main
 //	merged N              wait until the server has merged it
 //	plans COUNT           wait until so many plans are stored in data/plans
 //	cloud NAME=VERSION... wait until exactly these buckets are there
@@ -158,6 +163,51 @@ var serveCommands = map[string]func(*testscript.TestScript, bool, []string){
 		got := s.world.AwaitStatus(s.t, commit, args[1], forge.StatusState(args[2]))
 		s.ts.Logf("%s: %s", got.State, got.Description)
 	},
+	"check": story(3, func(s *serveStory, args []string) {
+		commit := s.tip
+		if args[0] != "main" {
+			commit = s.pull(args[0]).Head
+		}
+		var got map[string]forge.Status
+		s.world.Await(s.t, fmt.Sprintf("the check run %s to be %s with %q", args[1], args[2], args[3:]), func() bool {
+			got = s.world.GitHub.Checks(s.t, s.world.Repo, commit)
+			c := got[args[1]]
+			has := string(c.State) == args[2]
+			for _, text := range args[3:] {
+				has = has && strings.Contains(c.Description+"\n"+c.Summary+"\n"+c.URL, text)
+			}
+			return has
+		}, func() string { return fmt.Sprintf("there are %+v", got) })
+	}),
+	"hang": story(1, func(s *serveStory, args []string) {
+		if args[0] == "off" {
+			s.mend()
+			return
+		}
+		held := make(chan struct{})
+		mend := s.world.GitHub.Break(forgetest.Fault{Do: func() { <-held }})
+		s.mend = sync.OnceFunc(func() {
+			mend()
+			close(held)
+		})
+		s.ts.Defer(s.mend)
+	}),
+	"metric": story(1, func(s *serveStory, args []string) {
+		var body []byte
+		s.world.Await(s.t, fmt.Sprintf("metrics with %q", args), func() bool {
+			resp, err := http.Get(s.ts.Getenv("SERVER") + "/metrics")
+			s.ts.Check(err)
+			defer resp.Body.Close()
+			body, err = io.ReadAll(resp.Body)
+			s.ts.Check(err)
+			return !slices.ContainsFunc(args, func(text string) bool { return !strings.Contains(string(body), text) })
+		}, func() string { return "there are:\n" + string(body) })
+	}),
+	"protect": story(1, func(s *serveStory, args []string) {
+		approvals, err := strconv.Atoi(args[0])
+		s.ts.Check(err)
+		s.world.Forge.Protect(s.t, s.world.Repo, "main", forge.Protection{Approvals: approvals, Checks: args[1:]})
+	}),
 	"cloud": story(0, func(s *serveStory, args []string) {
 		want := map[string]string{}
 		for _, arg := range args {
@@ -232,6 +282,7 @@ type serveStory struct {
 	tip             string      // of the main branch, as far as the script moved it
 	issue, proposal *world.Pull // see pull
 	server          *exec.Cmd
+	mend            func() // ends what the command hang began
 	log             *serverLog
 	parent          *testing.T
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -665,6 +666,20 @@ func (g *GitHub) Statuses(t testing.TB, repo forge.Repo, commit string) map[stri
 			found[s.context] = forge.Status{Context: s.context, State: forge.StatusState(s.state), Description: s.description, URL: s.target}
 		}
 	}
+	maps.Copy(found, r.checkRuns(commit))
+	return found
+}
+
+// Checks returns the newest check run of each name on a commit.
+func (g *GitHub) Checks(t testing.TB, repo forge.Repo, commit string) map[string]forge.Status {
+	t.Helper()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.mustRepo(t, repo).checkRuns(commit)
+}
+
+func (r *ghRepo) checkRuns(commit string) map[string]forge.Status {
+	found := map[string]forge.Status{}
 	for _, c := range r.checks {
 		if c.commit != commit {
 			continue

@@ -109,11 +109,6 @@ func (h *errand) applySpan(ctx context.Context, branch string, span gitrepo.Span
 		if err != nil {
 			return nil, err
 		}
-		if f.unread {
-			if err := h.tellUnread(ctx, tx, added); err != nil {
-				return nil, err
-			}
-		}
 		if span.Change == 0 {
 			subject.Operation = added.ID
 		}
@@ -132,6 +127,9 @@ func (h *errand) applySpan(ctx context.Context, branch string, span gitrepo.Span
 		return append(entries, h.entries(op, all)...), nil
 	})
 	h.cancel(errCancelled, cancelled...)
+	if f.unread && err == nil {
+		h.log.Error("nothing can be applied: "+workspaces.ConfigFile+" of a branch has mistakes", "repository", h.repo.ID, "branch", branch, "commit", span.To)
+	}
 	return err
 }
 

@@ -42,10 +42,13 @@ func (e *Engine) finishApply(ctx context.Context, tx *sql.Tx, op Operation, runs
 	if _, err := e.store.hold(ctx, tx, op.Repository); err != nil {
 		return err
 	}
+	if op.Unread { // it is still to be applied, by the plans that were reviewed
+		return e.tellUnread(ctx, tx, op)
+	}
 	if err := e.tellOthers(ctx, tx, op, runs); err != nil {
 		return err
 	}
-	if op.Change == 0 || op.Unread { // what is unread is still to be applied, by the plans that were reviewed
+	if op.Change == 0 {
 		return nil
 	}
 	row, known, err := e.store.change(ctx, tx, op.Repository, op.Change)

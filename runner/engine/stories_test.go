@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -106,6 +105,8 @@ func merged(t *testing.T, start starter) {
 		pull.Merge(t, method)
 		s.AwaitVersions(t, map[string]string{"c": version})
 		pull.AwaitComment(t, "kind=apply", "✅", "toy_bucket.this")
+		// Forges that fold nothing show the plan for good.
+		pull.AwaitComment(t, "kind=plan", "This is merged. What became of it is told further down.")
 	}
 	s.quiet(t)
 	if created, updated, deleted := s.Done(); created != 1 || updated != 2 || deleted != 0 {
@@ -295,9 +296,11 @@ func closed(t *testing.T, start starter) {
 	}
 	pull.Close(t)
 	s.Await(t, "the plans to be gone", func() bool { return s.plans(t) == 0 }, func() string { return s.log.tail(20) })
+	pull.AwaitEdit(t, first.ID, "closed without being merged")
 	pull.Reopen(t)
 	s.Await(t, "a plan", func() bool { return s.plans(t) > 0 }, func() string { return s.log.tail(20) })
 	s.quiet(t)
+	pull.AwaitEdit(t, first.ID, "Merging applies this")
 	if list := pages(t, pull, prcomment.KindPlan); len(list) != 1 || list[0].ID != first.ID {
 		t.Errorf("closing and opening left %d comments about plans, want the first one", len(list))
 	}
@@ -434,25 +437,25 @@ func broken(t *testing.T, start starter) {
 
 func entitled(t *testing.T, start starter) {
 	files := world.Files()
-	files["plumbline.yaml"] = "version: 1\nworkspaces:\n  - { dir: a, env: [\"TOY_*\"] }\n  - { dir: c, enabled: false }\n"
-	files["a/main.tf"] = strings.Replace(files["a/main.tf"], `version = "1"`, `version = var.tag`, 1) + "variable \"tag\" {\n  default = \"1\"\n}\n"
-	s := start(t, options{world: world.Options{Files: files}, tune: func(o *engine.Options) { o.Environ = append(slices.Clone(o.Environ), "TF_VAR_tag=from the server") }})
+	files["plumbline.yaml"] = "version: 1\nworkspaces:\n  - { dir: a }\n  - { dir: c, enabled: false }\n"
+	s := start(t, options{world: world.Options{Files: files}})
 	change := with("c", "2")
-	change["plumbline.yaml"] = "version: 1\nworkspaces:\n  - { dir: a, env: [\"TOY_*\", TF_VAR_tag] }\n  - { dir: c, env: [\"TOY_*\"] }\n"
-	change["a/more.tf"] = "# more\n"
+	change["plumbline.yaml"] = "version: 1\nworkspaces:\n  - { dir: a, env: [\"TOY_*\"] }\n  - { dir: c, env: [\"TOY_*\"] }\n"
+	change["a/main.tf"] = world.Bucket("", "a", "2")
 	pull := s.Open(t, alice, "two", change)
-	pull.AwaitComment(t, "kind=plan", "1 to add", `version = "1"`, "env stays TOY_* until this is merged")
-	pull.AwaitStatus(t, "plumbline", forge.Success)
+	// Without its token the cloud cannot be asked.
+	pull.AwaitComment(t, "kind=plan", "env stays none until this is merged", "`c`: enabled stays false until this is merged")
+	pull.AwaitStatus(t, "plumbline", forge.Failure)
 	s.quiet(t)
 	pull.Merge(t, forge.Squash)
-	// The branch says by now that a sees the variable, and that c is run: neither plan was reviewed.
-	pull.AwaitComment(t, "kind=apply", "2 held", "from the server")
+	// The branch says by now that a sees the token, and that c is run: nobody has seen a plan of either.
+	pull.AwaitComment(t, "kind=apply", "2 held", "toy_bucket.this")
 	s.quiet(t)
 	if got := s.Versions(); len(got) != 0 {
 		t.Errorf("something was applied that nobody has seen: %v", got)
 	}
 	pull.Say(t, alice, "plumbline apply")
-	s.AwaitVersions(t, map[string]string{"a": "from the server", "c": "2"})
+	s.AwaitVersions(t, map[string]string{"a": "2", "c": "2"})
 }
 
 func down(t *testing.T, start starter) {

@@ -171,15 +171,14 @@ func (h *errand) catchUp(ctx context.Context, branch string, span gitrepo.Span, 
 }
 
 // tellUnread has the other open changes looked at: they cannot be planned on a branch whose plumbline.yaml has mistakes.
-func (h *errand) tellUnread(ctx context.Context, tx *sql.Tx, op Operation) error {
-	h.log.Error("nothing can be applied: "+workspaces.ConfigFile+" of a branch has mistakes", "repository", h.repo.ID, "branch", op.Branch, "commit", op.Commit)
-	open, err := h.store.openChanges(ctx, tx, h.repo.ID, op.Branch)
+func (e *Engine) tellUnread(ctx context.Context, tx *sql.Tx, op Operation) error {
+	open, err := e.store.openChanges(ctx, tx, op.Repository, op.Branch)
 	if err != nil {
 		return err
 	}
 	for _, row := range open {
 		if row.Number != op.Change && row.Operation != "" {
-			if err := h.send(ctx, tx, eventStale, row.Number, op.ID); err != nil {
+			if err := e.send(ctx, tx, op.Repository, eventStale, row.Number, op.ID); err != nil {
 				return err
 			}
 		}
