@@ -449,7 +449,7 @@ func entitled(t *testing.T, start starter) {
 	s.quiet(t)
 	pull.Merge(t, forge.Squash)
 	// The branch says by now that a sees the token, and that c is run: nobody has seen a plan of either.
-	pull.AwaitComment(t, "kind=apply", "2 held", "toy_bucket.this")
+	pull.AwaitComment(t, "kind=apply", "`a` and `c` held", "toy_bucket.this")
 	s.quiet(t)
 	if got := s.Versions(); len(got) != 0 {
 		t.Errorf("something was applied that nobody has seen: %v", got)
