@@ -273,7 +273,7 @@ func (h *errand) lookAgain(ctx context.Context, tx *sql.Tx, branch, tip string, 
 		return err
 	}
 	for _, row := range open {
-		if row.Number != except && row.Operation == "" && row.Notice.Waits != "" && row.Notice.Short != "" && row.Notice.State == forge.Failure {
+		if row.Number != except && row.Operation == "" && row.Notice.Waits != "" && row.Notice.Short != "" && (row.Notice.State == forge.Failure || row.Notice.Mends) {
 			if err := h.send(ctx, tx, eventLook, row.Number, tip); err != nil {
 				return err
 			}

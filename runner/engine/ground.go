@@ -25,6 +25,7 @@ type ground struct {
 // brokenError says that a commit has no workspaces because its plumbline.yaml cannot be used.
 type brokenError struct {
 	base     bool // the base branch's, not the change's
+	mends    bool // it is the base branch's, and the change's can be used
 	branch   string
 	problems []workspaces.Problem
 }
@@ -47,7 +48,12 @@ func (h *errand) surveyBy(ctx context.Context, c *clone, guarded func(context.Co
 	g := ground{Base: base, Commit: commit}
 	set, asked, err := guarded(ctx, base, commit)
 	if problems := workspaces.Problems(err); len(problems) > 0 {
-		return g, &brokenError{base: errors.As(err, new(*brokenBaseError)), branch: branch, problems: problems}
+		b := &brokenError{base: errors.As(err, new(*brokenBaseError)), branch: branch, problems: problems}
+		if b.base {
+			_, err := c.set(ctx, commit)
+			b.mends = err == nil
+		}
+		return g, b
 	}
 	if err != nil {
 		return g, err
@@ -138,11 +144,17 @@ func conflict(branch string, files []string) Notice {
 
 func (b *brokenError) notice() Notice {
 	n := Notice{State: forge.Failure, Short: workspaces.ConfigFile + " has mistakes"}
-	if b.base {
-		n.Waits = fmt.Sprintf("`%s` of %s cannot be used, so what guards its workspaces is not known and nothing is planned. Mend it there, then comment `plumbline plan` here:",
+	switch {
+	case b.mends:
+		n.Waits = fmt.Sprintf("`%s` of %s cannot be used, so what guards its workspaces is not known and nothing is planned. This pull request mends it. "+
+			"Once it is merged, what it touches is planned and held to be read, and what was merged meanwhile is caught up with:", workspaces.ConfigFile, codeName(b.branch))
+		// Where this status is required, it must not keep out what would turn it green.
+		n.State, n.Short, n.Mends = forge.Success, "not planned: it mends "+workspaces.ConfigFile+" of the base branch", true
+	case b.base:
+		n.Waits = fmt.Sprintf("`%s` of %s cannot be used, so what guards its workspaces is not known and nothing is planned. Once it is mended there, this is planned:",
 			workspaces.ConfigFile, codeName(b.branch))
 		n.Short = workspaces.ConfigFile + " of the base branch has mistakes"
-	} else {
+	default:
 		n.Waits = fmt.Sprintf("`%s` cannot be used, so nothing is planned:", workspaces.ConfigFile)
 	}
 	for i, problem := range b.problems {

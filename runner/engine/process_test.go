@@ -542,7 +542,7 @@ func oldOperationsAreTrimmed(t *testing.T, o database.Options) {
 	plan, apply := ended(KindPlan, 1, "a"), ended(KindApply, 1, "a")
 	open, newest := ended(KindPlan, 2, "a"), ended(KindApply, 3, "a")
 	unread, pointed := ended(KindPlan, 1, "b"), ended(KindPlan, 1, "c")
-	exec(t, e, "UPDATE run SET ended_at = $1, created_at = $1 + 1", millis(longAgo))
+	exec(t, e, "UPDATE run SET ended_at = $1, created_at = $2", millis(longAgo), millis(longAgo)+1)
 	exec(t, e, "UPDATE run SET created_at = $1 WHERE operation = $2", millis(longAgo), apply)
 	exec(t, e, "UPDATE operation SET ended_at = $1, finished_at = $1", millis(longAgo))
 	exec(t, e, "UPDATE operation SET unread = 1 WHERE id = $1", unread)

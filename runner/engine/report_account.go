@@ -177,7 +177,7 @@ func (a *account) has(key string) bool {
 // A change that touches no workspace has nothing to wait for: it is planned, and nothing came of it.
 func (a *account) waits() bool {
 	n := a.change.Notice
-	return a.change.State == forge.Open && n.Waits != "" && n.State != forge.Success
+	return a.change.State == forge.Open && n.Waits != "" && (n.State != forge.Success || n.Mends)
 }
 
 // unsaid reports whether the last word on an operation cannot be out: its comment shows something else now.

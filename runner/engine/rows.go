@@ -69,6 +69,8 @@ type Notice struct {
 	State forge.StatusState `json:"state,omitempty"`
 	// Short is Waits in a few words, for the status.
 	Short string `json:"short,omitempty"`
+	// Mends says that the change waits because of what itself mends: it may be merged.
+	Mends bool `json:"mends,omitempty"`
 	// Along is why nothing is applied for a merged change, in a sentence; "" when something is, or is to be.
 	Along string `json:"along,omitempty"`
 	// Notes are sentences for the comment.

@@ -421,11 +421,16 @@ func broken(t *testing.T, start starter) {
 		t.Errorf("something was applied that nobody could read the rules of: %v", got)
 	}
 
-	mended := s.Push(t, "main", map[string]string{"plumbline.yaml": world.Files()["plumbline.yaml"]})
+	mending := s.Open(t, alice, "mend", map[string]string{"plumbline.yaml": world.Files()["plumbline.yaml"]})
+	mending.AwaitComment(t, "Nothing is planned", "This pull request mends it")
+	mending.AwaitStatus(t, "plumbline", forge.Success)
+	s.quiet(t)
+	mending.Merge(t, forge.Squash)
 	s.AwaitVersions(t, map[string]string{"c": "2"})
 	pull.AwaitComment(t, "kind=apply", "catches up", "✅")
 	s.AwaitStatus(t, pull.Merged, "plumbline", forge.Success)
-	if got := s.AwaitStatus(t, mended, "plumbline", forge.Failure); !strings.Contains(got.Description, "held") {
+	mending.AwaitComment(t, "kind=apply", "`a` held", "catches up with")
+	if got := s.AwaitStatus(t, mending.Merged, "plumbline", forge.Failure); !strings.Contains(got.Description, "held") {
 		t.Errorf("of what was pushed meanwhile the status says %q, want that it is held", got.Description)
 	}
 	waiting.AwaitStatus(t, "plumbline", forge.Success)
