@@ -27,7 +27,7 @@ func AddIgnore(file string, data []byte, w *Workspace, rule IgnoreRule) ([]byte,
 	}
 	var problems []Problem
 	if e.before, problems = ParseConfig(file, data); slices.ContainsFunc(problems, Problem.IsError) {
-		return nil, fmt.Errorf("%s has mistakes that must be mended first: %s", file, problems[0])
+		return nil, fmt.Errorf("%s has mistakes that must be mended first: %w", file, problems[0])
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {

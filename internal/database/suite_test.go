@@ -164,7 +164,7 @@ func stepBack(t *testing.T, o database.Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer pool.Close()
+	defer func() { _ = pool.Close() }()
 	if _, err := migrator.Migrate(t.Context(), rivermigrate.DirectionDown, &rivermigrate.MigrateOpts{MaxSteps: 1}); err != nil {
 		t.Fatalf("go one step back: %v", err)
 	}
@@ -200,7 +200,7 @@ func openExistingLooksOnly(t *testing.T, o database.Options) {
 	if err != nil {
 		t.Fatalf("a database of an older binary: %v", err)
 	}
-	defer older.Close()
+	defer func() { _ = older.Close() }()
 	if err := older.Read(t.Context(), func(tx *sql.Tx) error {
 		return tx.QueryRowContext(t.Context(), "SELECT seq FROM audit_head").Scan(new(int64))
 	}); err != nil {

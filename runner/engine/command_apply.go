@@ -246,16 +246,20 @@ func (h *errand) asBefore(ctx context.Context, row ChangeRow, all []*workspaces.
 		return nil, err
 	}
 	merge := merges[len(merges)-1]
+	// Where plumbline.yaml cannot be used, nothing was applied at the merge, nor can be told what guarded it.
 	said, err := mirror.set(ctx, merge.Commit)
-	if err != nil && len(workspaces.Problems(err)) == 0 {
+	if len(workspaces.Problems(err)) > 0 {
+		return all, nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	kept, _, broken := mirror.guarded(ctx, merge.BaseCommit, merge.Commit)
-	if broken != nil && len(workspaces.Problems(broken)) == 0 {
-		return nil, broken
-	}
-	if err != nil || broken != nil { // nothing was applied at the merge, nor can be told what guarded it
+	kept, _, err := mirror.guarded(ctx, merge.BaseCommit, merge.Commit)
+	if len(workspaces.Problems(err)) > 0 {
 		return all, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	stricter := make([]*workspaces.Workspace, 0, len(all))
 	for _, w := range all {

@@ -165,7 +165,7 @@ func (s *story) pausedFor(ctx context.Context, tx *sql.Tx, workspace string) err
 		return err
 	}
 	for _, p := range all {
-		scope := ""
+		var scope string
 		switch {
 		case p.Repository == "":
 			scope = "everything"

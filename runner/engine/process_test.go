@@ -621,7 +621,7 @@ func TestPersistWaitsForTheDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.Close()
+	defer func() { _ = other.Close() }()
 	release, held := make(chan struct{}), make(chan struct{})
 	go func() {
 		ctx := context.WithoutCancel(t.Context())

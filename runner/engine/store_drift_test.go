@@ -26,6 +26,9 @@ func sweepComesBackAsItWasKept(t *testing.T, w *rowsWorld) {
 			}
 		}
 		all, err := w.store.sweeps(t.Context(), tx, "")
+		if err != nil {
+			return err
+		}
 		if len(all) != 1 {
 			t.Errorf("%d sweeps, want 1", len(all))
 		}
