@@ -1,6 +1,7 @@
 package planstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func (s *Store) PutApplied(ctx context.Context, a Applied) error {
 	if a.AppliedAt.IsZero() {
 		a.AppliedAt = at
 	}
-	if err := s.put(ctx, kindApplied, a.Plan.Workspace, id, a); err != nil {
+	if err := s.put(ctx, kindApplied, maker{a.Plan.Workspace, a.Plan.Commit, cmp.Or(a.Plan.Run, id)}, id, a); err != nil {
 		return failed(err)
 	}
 	return nil

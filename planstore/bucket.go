@@ -10,15 +10,20 @@ import (
 	"strings"
 )
 
-// bucket is a place for objects. Keys are slash paths. Every key is written at most once, because it ends in an id that
-// nobody can guess; so no bucket needs to replace, lock or compare.
+// bucket is a place for objects. Keys are slash paths. A key ends in an id that nobody can guess, so each is written once;
+// nobody needs to lock, and an object is only ever replaced by itself under another seal.
 type bucket interface {
-	// Put writes an object, whole or not at all; when it returns, the object outlives a crash of the machine.
-	Put(ctx context.Context, key string, data []byte) error
+	// Put writes a new object, whole or not at all; when it returns, the object outlives a crash of the machine. To put
+	// the same bytes again is harmless. The error wraps errExists, and nothing is changed, if others are there.
+	Put(ctx context.Context, key string, c content) error
+
+	// Replace puts an object in the place of the version of it that Get returned. The error wraps ErrNotFound, and
+	// nothing is written, if that is there no more: what was deleted meanwhile stays deleted.
+	Replace(ctx context.Context, key, version string, c content) error
 
 	// Get reads an object, or only its first limit bytes if limit is above zero. The error wraps ErrNotFound if there
 	// is none.
-	Get(ctx context.Context, key string, limit int64) (io.ReadCloser, error)
+	Get(ctx context.Context, key string, limit int64) (*stored, error)
 
 	// List returns the objects whose keys begin with a prefix, which ends in a slash, sorted by key. Objects that are
 	// still being written are not among them.
@@ -26,6 +31,47 @@ type bucket interface {
 
 	// Delete removes an object. It is no error if there is none.
 	Delete(ctx context.Context, key string) error
+}
+
+// errExists says that a key holds something else already.
+var errExists = errors.New("something else is stored there already")
+
+// content is an object on its way into a bucket. It is written as a stream, once: no more of it is in memory than that
+// takes.
+type content struct {
+	bytes int64
+	write func(io.Writer) error
+}
+
+// writeTo writes the content, and holds it to its length.
+func (c content) writeTo(w io.Writer) error {
+	n := &counter{w: w}
+	if err := c.write(n); err != nil {
+		return err
+	}
+	if n.n != c.bytes {
+		return fmt.Errorf("the sealed object has %d bytes, not the %d that its header says", n.n, c.bytes)
+	}
+	return nil
+}
+
+// counter counts what passes.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// stored is an object that is being read.
+type stored struct {
+	io.ReadCloser
+	bytes   int64  // its whole length, also if only its beginning is read
+	version string // for Replace
 }
 
 // object is an entry of a bucket's listing.

@@ -62,6 +62,94 @@ var bucketPromises = map[string]func(t *testing.T, b bucket, prefix string){
 			}
 		}
 	},
+	"says how large it is": func(t *testing.T, b bucket, prefix string) {
+		for _, size := range []int{0, 50, 500} {
+			key := fmt.Sprintf("%ssize-%d", prefix, size)
+			mustPut(t, b, key, make([]byte, size))
+			for _, limit := range []int64{0, 100} {
+				r, err := b.Get(t.Context(), key, limit)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := r.Close(); err != nil || r.bytes != int64(size) {
+					t.Errorf("the first %d bytes are said to be of %d, %v; want %d", limit, r.bytes, err, size)
+				}
+			}
+		}
+	},
+	"writes once": func(t *testing.T, b bucket, prefix string) {
+		mustPut(t, b, prefix+"a", []byte("first"))
+		mustPut(t, b, prefix+"a", []byte("first")) // as after an answer that was lost
+		if err := b.Put(t.Context(), prefix+"a", contentOf([]byte("other"))); !errors.Is(err, errExists) {
+			t.Errorf("another content for the same key: %v, want errExists", err)
+		}
+		if got := mustGet(t, b, prefix+"a", 0); string(got) != "first" {
+			t.Errorf("the object is now %q, want what was put first", got)
+		}
+		var wg sync.WaitGroup
+		wrote := make([]bool, 8)
+		for i := range wrote {
+			wg.Go(func() {
+				err := b.Put(t.Context(), prefix+"raced", contentOf(fmt.Append(nil, i)))
+				if wrote[i] = err == nil; err != nil && !errors.Is(err, errExists) {
+					t.Errorf("put %d: %v", i, err)
+				}
+			})
+		}
+		wg.Wait()
+		winner := slices.Index(wrote, true)
+		if slices.Contains(wrote[winner+1:], true) || string(mustGet(t, b, prefix+"raced", 0)) != fmt.Sprint(winner) {
+			t.Errorf("of several puts of one key these went through: %v", wrote)
+		}
+		objects, err := b.List(t.Context(), prefix)
+		if err != nil || len(objects) != 2 {
+			t.Errorf("listed %v, %v; want the two", objects, err)
+		}
+	},
+	"replaces only what is there": func(t *testing.T, b bucket, prefix string) {
+		version := func() string {
+			t.Helper()
+			r, err := b.Get(t.Context(), prefix+"a", 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return r.version
+		}
+		mustPut(t, b, prefix+"a", []byte("first"))
+		if err := b.Replace(t.Context(), prefix+"a", version(), contentOf([]byte("second"))); err != nil {
+			t.Fatal(err)
+		}
+		if got := mustGet(t, b, prefix+"a", 0); string(got) != "second" {
+			t.Errorf("after a replacement: %q", got)
+		}
+		last := version()
+		if err := b.Delete(t.Context(), prefix+"a"); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Replace(t.Context(), prefix+"a", last, contentOf([]byte("third"))); !errors.Is(err, ErrNotFound) {
+			t.Errorf("a replacement of what was deleted: %v, want ErrNotFound", err)
+		}
+		if objects, err := b.List(t.Context(), prefix); err != nil || len(objects) != 0 {
+			t.Errorf("what was deleted is back: %v, %v", objects, err)
+		}
+	},
+	"keeps nothing of a write that fails": func(t *testing.T, b bucket, prefix string) {
+		fails := errors.New("no more")
+		for size, write := range map[int64]func(io.Writer) error{
+			4: func(w io.Writer) error { _, err := w.Write([]byte("ab")); return errors.Join(err, fails) },
+			3: func(w io.Writer) error { _, err := w.Write([]byte("ab")); return err },
+		} {
+			if err := b.Put(t.Context(), prefix+"a", content{bytes: size, write: write}); err == nil || size == 4 && !errors.Is(err, fails) {
+				t.Errorf("put says %v", err)
+			}
+		}
+		if objects, err := b.List(t.Context(), prefix); err != nil || len(objects) != 0 {
+			t.Errorf("listed %v, %v; want nothing", objects, err)
+		}
+	},
 	"lists by prefix": func(t *testing.T, b bucket, prefix string) {
 		for _, key := range []string{"one/b", "one/a", "one/c/d", "one-more/e", "two/f"} {
 			mustPut(t, b, prefix+key, []byte(key))
@@ -92,7 +180,7 @@ var bucketPromises = map[string]func(t *testing.T, b bucket, prefix string){
 			wg.Go(func() {
 				limit <- struct{}{}
 				defer func() { <-limit }()
-				if err := b.Put(t.Context(), fmt.Sprintf("%s%04d", prefix, i), []byte("x")); err != nil {
+				if err := b.Put(t.Context(), fmt.Sprintf("%s%04d", prefix, i), contentOf([]byte("x"))); err != nil {
 					t.Errorf("put %d: %v", i, err)
 				}
 			})
@@ -131,7 +219,7 @@ var bucketPromises = map[string]func(t *testing.T, b bucket, prefix string){
 		wg.Go(func() {
 			defer close(done)
 			for i := range 8 {
-				if err := b.Put(t.Context(), fmt.Sprintf("%s%d", prefix, i), data); err != nil {
+				if err := b.Put(t.Context(), fmt.Sprintf("%s%d", prefix, i), contentOf(data)); err != nil {
 					t.Errorf("put: %v", err)
 				}
 			}
@@ -161,7 +249,7 @@ var bucketPromises = map[string]func(t *testing.T, b bucket, prefix string){
 		mustPut(t, b, prefix+"b", []byte("x"))
 		_, listErr := b.List(ctx, prefix)
 		for what, err := range map[string]error{
-			"put": b.Put(ctx, prefix+"a", nil), "get": getErr, "list": listErr, "delete": b.Delete(ctx, prefix+"b"),
+			"put": b.Put(ctx, prefix+"a", contentOf(nil)), "get": getErr, "list": listErr, "delete": b.Delete(ctx, prefix+"b"),
 		} {
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("%s under a cancelled context says %v, want context.Canceled", what, err)
@@ -188,8 +276,12 @@ func TestLocationsThatAreRefused(t *testing.T) {
 		"s3://bucket?endpoint=localhost":         "endpoint must be a URL",
 		"s3://bucket?secret=canary":              `there is no parameter "secret"`,
 		"s3://bucket?endpoint=http://h&path_style=canary": "path_style must be true or false",
-		"s3://bucket/p":           "location s3://bucket/p: no region is known",
-		"s3://bucket/\x7f?canary": "not a valid address",
+		"s3://bucket?tags=canary":                         "tags must be true or false",
+		"s3://bucket?sse=canary":                          "sse must be AES256, aws:kms or aws:kms:dsse",
+		"s3://bucket?sse=AES256&kms_key=alias/a":          "kms_key needs sse=aws:kms",
+		"s3://bucket?sse=aws:kms&kms_key=arn:canary":      "kms_key: ",
+		"s3://bucket/p":                                   "location s3://bucket/p: no region is known",
+		"s3://bucket/\x7f?canary":                         "not a valid address",
 	} {
 		_, _, err := openBucket(t.Context(), location)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
@@ -198,9 +290,17 @@ func TestLocationsThatAreRefused(t *testing.T) {
 	}
 }
 
+// contentOf is a content that is known already.
+func contentOf(data []byte) content {
+	return content{bytes: int64(len(data)), write: func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}}
+}
+
 func mustPut(t *testing.T, b bucket, key string, data []byte) {
 	t.Helper()
-	if err := b.Put(t.Context(), key, data); err != nil {
+	if err := b.Put(t.Context(), key, contentOf(data)); err != nil {
 		t.Fatalf("put %q: %v", key, err)
 	}
 }

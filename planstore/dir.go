@@ -1,6 +1,7 @@
 package planstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 const (
@@ -21,6 +24,9 @@ const (
 	// abandoned is the age at which such a file is taken for the leftover of a writer that was killed: no write takes
 	// nearly as long.
 	abandoned = time.Hour
+
+	// lockName is the file in the root that is locked while an object is deleted or replaced.
+	lockName = ".lock"
 )
 
 // dirBucket keeps objects as files with mode 0600 in directories with mode 0700.
@@ -44,7 +50,7 @@ func openDir(root string) (bucket, string, error) {
 	return d, root, nil
 }
 
-func (d *dirBucket) Put(ctx context.Context, key string, data []byte) error {
+func (d *dirBucket) Put(ctx context.Context, key string, c content) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -52,13 +58,30 @@ func (d *dirBucket) Put(ctx context.Context, key string, data []byte) error {
 	if err := makeDirs(filepath.Dir(path)); err != nil {
 		return explainFull(err)
 	}
-	return writeFile(path, func(w io.Writer) error {
-		_, err := w.Write(data)
+	return writeFile(path, c.writeTo, addFile)
+}
+
+func (d *dirBucket) Replace(ctx context.Context, key, _ string, c content) error {
+	if err := ctx.Err(); err != nil {
 		return err
+	}
+	path := d.path(key)
+	return writeFile(path, c.writeTo, func(temp, path string) error {
+		unlock, err := d.lock(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %s", ErrNotFound, path)
+		} else if err != nil {
+			return err
+		}
+		return os.Rename(temp, path)
 	})
 }
 
-func (d *dirBucket) Get(ctx context.Context, key string, limit int64) (io.ReadCloser, error) {
+func (d *dirBucket) Get(ctx context.Context, key string, limit int64) (*stored, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -69,13 +92,18 @@ func (d *dirBucket) Get(ctx context.Context, key string, limit int64) (io.ReadCl
 	if err != nil {
 		return nil, err
 	}
-	if limit <= 0 {
-		return file, nil
+	info, err := file.Stat()
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(file, limit), file}, nil
+	o := &stored{ReadCloser: file, bytes: info.Size()}
+	if limit > 0 {
+		o.ReadCloser = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(file, limit), file}
+	}
+	return o, nil
 }
 
 func (d *dirBucket) List(ctx context.Context, prefix string) ([]object, error) {
@@ -84,7 +112,7 @@ func (d *dirBucket) List(ctx context.Context, prefix string) ([]object, error) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if strings.HasPrefix(info.Name(), temporary) {
+		if strings.HasPrefix(info.Name(), temporary) || path == filepath.Join(d.root, lockName) {
 			return nil
 		}
 		key, err := filepath.Rel(d.root, path)
@@ -103,6 +131,14 @@ func (d *dirBucket) Delete(ctx context.Context, key string) error {
 		return err
 	}
 	path := d.path(key)
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := os.Remove(path); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -110,6 +146,15 @@ func (d *dirBucket) Delete(ctx context.Context, key string) error {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// lock keeps Delete and Replace apart, of all processes: a file can be renamed to a name, but not only if that is taken.
+func (d *dirBucket) lock(ctx context.Context) (unlock func(), err error) {
+	file := flock.New(filepath.Join(d.root, lockName), flock.SetPermissions(0o600))
+	if _, err := file.TryLockContext(ctx, 5*time.Millisecond); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", file.Path(), err)
+	}
+	return func() { _ = file.Close() }, nil // the lock ends with the file
 }
 
 func (d *dirBucket) path(key string) string {
@@ -145,8 +190,8 @@ func (d *dirBucket) clean() error {
 }
 
 // writeFile writes a file with mode 0600 so that at any instant, through kill -9 and power loss, path names the whole
-// file or what it named before. fill may fail, which leaves path as it was.
-func writeFile(path string, fill func(io.Writer) error) (err error) {
+// file or what it named before. fill and place may fail, which leaves path as it was.
+func writeFile(path string, fill func(io.Writer) error, place func(temp, path string) error) (err error) {
 	dir := filepath.Dir(path)
 	file, err := os.CreateTemp(dir, temporary+"*") // made with mode 0600
 	if err != nil {
@@ -171,10 +216,43 @@ func writeFile(path string, fill func(io.Writer) error) (err error) {
 	if err := file.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(file.Name(), path); err != nil {
+	if err := place(file.Name(), path); err != nil {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// addFile gives a file a name that nothing had. That the same content has it already is as good; then, too, the temporary
+// name is gone when it returns.
+func addFile(temp, path string) error {
+	err := os.Link(temp, path)
+	switch {
+	case err == nil:
+		return os.Remove(temp)
+	case errors.Is(err, fs.ErrExist):
+		same, err := sameContent(temp, path)
+		if err == nil && !same {
+			err = fmt.Errorf("%s: %w", path, errExists)
+		}
+		if err != nil {
+			return err
+		}
+		return os.Remove(temp)
+	}
+	// Some file systems have no links. Nobody can guess the name, so what has it is ours.
+	if _, statErr := os.Lstat(path); !errors.Is(statErr, fs.ErrNotExist) {
+		return errors.Join(err, statErr)
+	}
+	return os.Rename(temp, path)
+}
+
+func sameContent(a, b string) (bool, error) {
+	first, err := os.ReadFile(a)
+	if err != nil {
+		return false, err
+	}
+	second, err := os.ReadFile(b)
+	return bytes.Equal(first, second), err
 }
 
 // makeDirs makes a directory and its missing parents with mode 0700, each durable before the next.

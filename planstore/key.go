@@ -1,6 +1,7 @@
 package planstore
 
 import (
+	"context"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -25,6 +26,7 @@ type keyring struct {
 	sealing *sealingKey  // the first key
 	all     []sealingKey // every key, in the order given
 	print   []byte       // what fingerprints are keyed with
+	kms     *kmsKeys     // wrap the keys of new objects; nil if local keys seal them
 }
 
 type sealingKey struct {
@@ -146,7 +148,7 @@ func parseKeys(source, text string) (*keyring, error) {
 }
 
 func newSealingKey(key []byte) (sealingKey, error) {
-	cipher, err := subtle.NewAESGCMHKDF(key, "SHA256", keyBytes, segmentBytes, 0)
+	cipher, err := newCipher(key)
 	if err != nil {
 		return sealingKey{}, err
 	}
@@ -173,6 +175,50 @@ func DeriveKeys(o Options, purpose string) ([][]byte, error) {
 		}
 	}
 	return keys, nil
+}
+
+// keyError says why no key opens an object.
+type keyError struct {
+	reason Reason
+	detail string
+}
+
+func (e *keyError) Error() string { return e.detail }
+
+// forSealing returns what a new object is sealed with, and tells the header by what it opens.
+func (r *keyring) forSealing(ctx context.Context, h *header) (*subtle.AESGCMHKDF, error) {
+	if r.kms == nil {
+		h.Key, h.Wrapped = r.sealing.id, nil
+		return r.sealing.cipher, nil
+	}
+	key, err := r.kms.generate(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	return newCipher(key)
+}
+
+// forOpening returns what opens an object. The error is a *keyError if none of the keys does.
+func (r *keyring) forOpening(ctx context.Context, h header) (*subtle.AESGCMHKDF, error) {
+	if len(h.Wrapped) > 0 {
+		if r.kms == nil {
+			return nil, &keyError{OtherKey, fmt.Sprintf("it is sealed with a key of AWS KMS, %s, and no such key is configured", h.Key)}
+		}
+		key, err := r.kms.decrypt(ctx, h)
+		if err != nil {
+			return nil, err
+		}
+		return newCipher(key)
+	}
+	key, ok := r.opening(h.Key)
+	if !ok {
+		return nil, &keyError{OtherKey, fmt.Sprintf("it is sealed with key %s and %s has only %s", h.Key, r.source, r.ids())}
+	}
+	return key.cipher, nil
+}
+
+func newCipher(key []byte) (*subtle.AESGCMHKDF, error) {
+	return subtle.NewAESGCMHKDF(key, "SHA256", keyBytes, segmentBytes, 0)
 }
 
 // opening returns the key with an id.

@@ -18,12 +18,14 @@ type kind struct {
 	name  string // in the header
 	title string // for people
 	lost  string // what to do when one is lost
+	// keyLost follows where its key is lost: what that costs.
+	keyLost string
 }
 
 var (
-	kindPlan    = kind{"plan", "plan", "delete it and plan again"}
-	kindApplied = kind{"applied", "record of an apply", "the next apply takes its place, or remove it from the store by hand"}
-	kindState   = kind{"state", "kept state", "bring it back from a backup of the store; delete it only when the real state is known to be good"}
+	kindPlan    = kind{"plan", "plan", "delete it and plan again", " (nothing but the plan is lost: Terraform's state is not in it)"}
+	kindApplied = kind{"applied", "record of an apply", "the next apply takes its place, or remove it from the store by hand", " (Terraform's state is not in it)"}
+	kindState   = kind{"state", "kept state", "bring it back from a backup of the store; delete it only when the real state is known to be good", ""}
 )
 
 // advice says what to do about a broken object.
@@ -32,7 +34,7 @@ func (k kind) advice(reason Reason) string {
 	case OtherVersion:
 		return "use the plumbline that wrote it; or else " + k.lost
 	case OtherKey:
-		return "add that key; or else " + k.lost
+		return "add that key; or, if it is lost, " + k.lost + k.keyLost
 	}
 	return k.lost
 }

@@ -13,15 +13,17 @@
 // A state file that Terraform could not save (errored.tfstate) is kept here too, with KeepState.
 //
 // The store does not decide whether a plan may be applied (it only keeps what that decision needs), does not run
-// Terraform, and holds no lock: objects are written once under unguessable names and never changed, so any number of
-// processes and machines may share a bucket.
+// Terraform, and makes nobody wait: objects are written once under unguessable names and never changed, but for the seal
+// that Rekey puts on them, so any number of processes and machines may share a bucket.
 package planstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -39,9 +41,10 @@ const headReaders = 8
 // Options says where plans are kept, sealed with which key, and for which repository.
 type Options struct {
 	// Location is a directory ("/var/lib/plans", "file:///var/lib/plans") or "s3://BUCKET/PREFIX", with the optional
-	// query parameters endpoint, region, profile and path_style (true or false; true by default when endpoint is
-	// given). Credentials for S3 come from the AWS SDK's usual places, never from the location. A directory is made,
-	// with mode 0700, if it is missing. Required.
+	// query parameters endpoint, region, profile, path_style (true or false; true by default when endpoint is given),
+	// sse (AES256, aws:kms or aws:kms:dsse), kms_key (for sse) and tags (true or false). Credentials for S3 come from
+	// the AWS SDK's usual places, never from the location. A directory is made, with mode 0700, if it is missing.
+	// Required.
 	Location string
 
 	// Key is the key itself: 32 bytes in base64, or several separated by white space or commas, of which the first
@@ -51,6 +54,11 @@ type Options struct {
 	// KeyFile is the path of a file with one such key a line. If it does not exist it is made with a new key and mode
 	// 0600. A file that others than its owner may read is refused.
 	KeyFile string
+
+	// KMSKey names a key of AWS KMS by its ARN, its id or as alias/NAME, or several separated by white space or commas, of
+	// which the first wraps the keys of new objects and all unwrap. With it the other key still opens what it sealed
+	// before, seals what is small (see [Store.Seal]) and keys fingerprints. "" seals with the other key.
+	KMSKey string
 
 	// Repository identifies the repository whose plans these are: several may share a location without seeing each
 	// other's. Required.
@@ -66,7 +74,7 @@ func (o Options) Format(f fmt.State, _ rune) {
 	if o.Key != "" {
 		key = "(not shown)"
 	}
-	fmt.Fprintf(f, "planstore.Options{Location:%q Repository:%q KeyFile:%q Key:%s}", o.Location, o.Repository, o.KeyFile, key)
+	fmt.Fprintf(f, "planstore.Options{Location:%q Repository:%q KeyFile:%q Key:%s KMSKey:%q}", o.Location, o.Repository, o.KeyFile, key, o.KMSKey)
 }
 
 // Store is one repository's part of a location. It may be used by several goroutines at once.
@@ -75,6 +83,7 @@ type Store struct {
 	place      string
 	repository string
 	keys       *keyring
+	seen       seen
 	now        func() time.Time
 
 	mu   sync.Mutex
@@ -98,6 +107,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{bucket: b, place: place, repository: o.Repository, keys: keys, now: o.Now}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if keys.kms, err = openKMS(ctx, o.KMSKey, s.now); err != nil {
+		return nil, fmt.Errorf("open plan store: %w", err)
 	}
 	return s, nil
 }
@@ -126,10 +138,12 @@ func (s *Store) Put(ctx context.Context, p Plan, planFile, planJSON io.Reader) (
 	if err != nil {
 		return failed(err)
 	}
+	defer file.close()
 	text, err := readPart(partJSON, planJSON)
 	if err != nil {
 		return failed(err)
 	}
+	defer text.close()
 	id, at, err := s.newID()
 	if err != nil {
 		return failed(err)
@@ -143,7 +157,7 @@ func (s *Store) Put(ctx context.Context, p Plan, planFile, planJSON io.Reader) (
 	}
 	p.PlanSHA256, p.PlanBytes = file.SHA256, file.Bytes
 	p.JSONSHA256, p.JSONBytes = text.SHA256, text.Bytes
-	if err := s.put(ctx, kindPlan, p.Workspace, id, p, file, text); err != nil {
+	if err := s.put(ctx, kindPlan, maker{p.Workspace, p.Commit, cmp.Or(p.Run, id)}, id, p, file, text); err != nil {
 		return failed(err)
 	}
 	return p, nil
@@ -272,7 +286,7 @@ func (s *Store) WritePlanFile(ctx context.Context, id, path string) error {
 	}
 	err = writeFile(path, func(w io.Writer) error {
 		return s.readPart(ctx, e, partPlan, w)
-	})
+	}, os.Rename)
 	if err != nil {
 		return fmt.Errorf("write plan to %s: %w", path, err)
 	}
@@ -306,7 +320,7 @@ func (s *Store) Verify(ctx context.Context, id string) error {
 
 // Delete removes a plan, readable or not.
 func (s *Store) Delete(ctx context.Context, id string) error {
-	e, err := s.find(ctx, kindPlan, id)
+	e, err := s.look(ctx, kindPlan, id)
 	if err != nil {
 		return err
 	}
@@ -333,6 +347,11 @@ func (s *Store) entries(ctx context.Context, k kind, workspace string) ([]entry,
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", s.Location(), err)
 	}
+	return s.entriesOf(k, objects), nil
+}
+
+// entriesOf picks from a listing what is ours, oldest first.
+func (s *Store) entriesOf(k kind, objects []object) []entry {
 	var entries []entry
 	for _, o := range objects {
 		name := o.key[strings.LastIndexByte(o.key, '/')+1:]
@@ -340,12 +359,22 @@ func (s *Store) entries(ctx context.Context, k kind, workspace string) ([]entry,
 			entries = append(entries, entry{object: o, kind: k, id: id})
 		}
 	}
+	s.seen.add(entries...)
 	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.id, b.id) })
-	return entries, nil
+	return entries
 }
 
-// find returns the only entry whose id is id or begins with it.
+// find returns the only entry whose id is id or begins with it. What this process has seen, or made, is not looked for
+// again: an object stays where it is.
 func (s *Store) find(ctx context.Context, k kind, id string) (entry, error) {
+	if e, ok := s.seen.get(k, id); ok {
+		return e, nil
+	}
+	return s.look(ctx, k, id)
+}
+
+// look is find in the bucket as it is now.
+func (s *Store) look(ctx context.Context, k kind, id string) (entry, error) {
 	if id == "" {
 		return entry{}, fmt.Errorf("find %s: the id is empty", k.title)
 	}
@@ -372,14 +401,25 @@ func (s *Store) find(ctx context.Context, k kind, id string) (entry, error) {
 	}
 }
 
+// maker is what made an object. AWS KMS is told of it whenever it gives out the object's key.
+type maker struct{ workspace, commit, run string }
+
 // put seals one object and writes it.
-func (s *Store) put(ctx context.Context, k kind, workspace, id string, receipt any, parts ...part) error {
-	h := header{Kind: k.name, Repository: s.repository, Workspace: workspace, ID: id}
-	data, err := s.keys.seal(h, receipt, parts)
+func (s *Store) put(ctx context.Context, k kind, by maker, id string, receipt any, parts ...part) error {
+	h := header{Kind: k.name, Repository: s.repository, Workspace: by.workspace, ID: id}
+	if s.keys.kms != nil {
+		h.Commit, h.Run = by.commit, by.run
+	}
+	c, err := s.keys.seal(ctx, h, receipt, parts)
 	if err != nil {
 		return err
 	}
-	return s.bucket.Put(ctx, s.key(k, workspace, id), data)
+	key := s.key(k, by.workspace, id)
+	if err := s.bucket.Put(ctx, key, c); err != nil {
+		return err
+	}
+	s.seen.add(entry{object: object{key: key}, kind: k, id: id})
+	return nil
 }
 
 // heads opens the heads of entries, several at a time, and returns the receipts that could be read and the joined errors

@@ -27,6 +27,9 @@ type Plan struct {
 	// line. A newer plan replaces only those of its own scope.
 	Change string `json:"change,omitempty"`
 
+	// Run is the server's run that made it; "" for the command line.
+	Run string `json:"run,omitempty"`
+
 	TerraformWorkspace string `json:"terraform_workspace"`
 	Commit             string `json:"commit"`
 	Dirty              bool   `json:"dirty,omitempty"` // planned from a checkout that differs from Commit

@@ -34,7 +34,7 @@ func TestS3SaysWhatIsWrong(t *testing.T) {
 		if place != strings.SplitN(location, "?", 2)[0] {
 			t.Errorf("%s calls itself %s", location, place)
 		}
-		err = b.Put(t.Context(), "a", []byte("x"))
+		err = b.Put(t.Context(), "a", contentOf([]byte("x")))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("put into %s says %v; want %q and no secret", location, err, want)
 		}

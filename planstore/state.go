@@ -32,12 +32,13 @@ func (s *Store) KeepState(ctx context.Context, workspace string, state io.Reader
 	if err != nil {
 		return failed(err)
 	}
+	defer content.close()
 	id, at, err := s.newID()
 	if err != nil {
 		return failed(err)
 	}
 	receipt := KeptState{Place: id, Workspace: workspace, KeptAt: at, Bytes: content.Bytes, SHA256: content.SHA256}
-	if err := s.put(ctx, kindState, workspace, id, receipt, content); err != nil {
+	if err := s.put(ctx, kindState, maker{workspace: workspace, run: id}, id, receipt, content); err != nil {
 		return failed(err)
 	}
 	return id, nil
@@ -69,7 +70,7 @@ func (s *Store) State(ctx context.Context, place string) ([]byte, error) {
 
 // DeleteState removes a kept state, readable or not.
 func (s *Store) DeleteState(ctx context.Context, place string) error {
-	e, err := s.find(ctx, kindState, place)
+	e, err := s.look(ctx, kindState, place)
 	if err != nil {
 		return err
 	}

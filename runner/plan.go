@@ -125,6 +125,7 @@ func (r *Runner) planAt(ctx context.Context, s *site, o planOptions) (*made, err
 		Commit:              r.opts.Commit,
 		Dirty:               r.opts.Dirty,
 		Change:              r.opts.Change,
+		Run:                 r.opts.Run,
 		InputsDigest:        s.inputs,
 		ConfigurationDigest: s.configuration,
 		EnvironmentDigest:   s.environment,

@@ -53,6 +53,9 @@ type Options struct {
 	// Change is the scope that plans are kept in, such as the number of a pull
 	// request; "" is the command line's. See planstore.Plan.
 	Change string
+	// Run names what plans are made for, such as a run of the server; "" for the
+	// command line. See planstore.Plan.
+	Run string
 	// Plans is where plans are kept.
 	Plans *planstore.Store
 	// Installer finds or installs Terraform.

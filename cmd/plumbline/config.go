@@ -26,6 +26,7 @@ type serverConfig struct {
 	database    string // "" for SQLite in dataDir
 	planStore   string // a directory, or s3://…
 	planKeyFile string
+	planKMSKey  string // "" for none; several with commas
 	parallel    int // 0: as many as there are cores
 	statusLimit int
 	grace       time.Duration
@@ -54,7 +55,7 @@ const (
 
 // Keys of server.yaml.
 var (
-	topKeys = []string{"listen", "public_url", "data_dir", "database", "plan_store", "plan_key_file", "parallel",
+	topKeys = []string{"listen", "public_url", "data_dir", "database", "plan_store", "plan_key_file", "plan_kms_key", "parallel",
 		"status_limit", "grace", "log", "traces", "drift", "notify", "forges"}
 	forgeKeys = []string{"type", "name", "url", "app", "token", "webhook_secret", "repos", "git_url", "poll", "branches", "trust_forks", "statuses"}
 )
@@ -147,6 +148,7 @@ func parseServerConfig(source configSource, data []byte, mode os.FileMode) (*ser
 	c.planStore = r.planStore(planStore, base, filepath.Join(c.dataDir, "plans"))
 	planKey := get("plan_key_file", values["plan_key_file"], false)
 	c.planKeyFile = r.path(planKey, "plan_key_file", base, filepath.Join(c.dataDir, "plan.key"))
+	c.planKMSKey = r.kmsKey(get("plan_kms_key", values["plan_kms_key"], false))
 	c.parallel = r.number(get("parallel", values["parallel"], false), "parallel", 0, 1000, 0)
 	c.statusLimit = r.number(get("status_limit", values["status_limit"], false), "status_limit", 1, 1000, defaultStatusLimit)
 	c.grace = r.duration(get("grace", values["grace"], false), "grace", time.Second, defaultGrace)

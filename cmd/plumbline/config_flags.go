@@ -19,6 +19,7 @@ func configFlags() []cli.Flag {
 		overFlag("listen", "`ADDRESS` to listen on"),
 		overFlag("public_url", "`URL` at which people reach the pages"),
 		overFlag("plan_store", "`LOCATION` of plans: a directory or s3://BUCKET/PREFIX"),
+		overFlag("plan_kms_key", "`KEY` of AWS KMS that wraps the keys of plans: an ARN, an id or alias/NAME"),
 		overFlag("parallel", "run `N` workspaces at once; 0 for as many as there are cores"),
 		overFlag("status_limit", "up to `N` workspaces of a pull request have a status each"),
 		overFlag("grace", "how long applies may take to end after SIGTERM: a `DURATION` such as 10m"),
@@ -39,7 +40,7 @@ func storageFlags() []cli.Flag {
 }
 
 // overKeys are the keys of configFlags.
-var overKeys = []string{"listen", "public_url", "data_dir", "database", "plan_store", "plan_key_file", "parallel",
+var overKeys = []string{"listen", "public_url", "data_dir", "database", "plan_store", "plan_key_file", "plan_kms_key", "parallel",
 	"status_limit", "grace", "log.level", "log.format", "traces.endpoint"}
 
 func overName(key string) string { return strings.NewReplacer("_", "-", ".", "-").Replace(key) }

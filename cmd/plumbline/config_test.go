@@ -170,7 +170,7 @@ func TestServerConfigReadsEveryKey(t *testing.T) {
 	want := &serverConfig{
 		listen: "[::]:80", publicURL: "https://plumbline.example.com/pl", dataDir: "/var/lib/plumbline",
 		database:  "postgres://plumbline:" + canary + "@db/plumbline",
-		planStore: "s3://plans/live", planKeyFile: filepath.Join(dir, "plan.key"), parallel: 4, statusLimit: 5, grace: 90 * time.Second,
+		planStore: "s3://plans/live", planKeyFile: filepath.Join(dir, "plan.key"), planKMSKey: "alias/plans", parallel: 4, statusLimit: 5, grace: 90 * time.Second,
 		logLevel: "debug", logFormat: "json", traces: "http://collector:4318",
 		drift: otherDrift,
 		forges: []forgeConfig{
@@ -193,7 +193,7 @@ func TestServerConfigReadsEveryKey(t *testing.T) {
 func TestServerConfigFlagsAndVariablesWin(t *testing.T) {
 	over := map[string]setting{}
 	for key, value := range map[string]string{
-		"listen": "127.0.0.1:9", "public_url": "", "data_dir": "/elsewhere", "database": "", "plan_store": "/plans", "plan_key_file": "/k",
+		"listen": "127.0.0.1:9", "public_url": "", "data_dir": "/elsewhere", "database": "", "plan_store": "/plans", "plan_key_file": "/k", "plan_kms_key": "",
 		"parallel": "9", "status_limit": "9", "grace": "9s", "log.level": "error", "log.format": "text", "traces.endpoint": "",
 	} {
 		over[key] = override("--"+overName(key), value)

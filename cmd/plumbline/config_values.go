@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/plumbline-dev/plumbline/planstore"
 )
 
 func (r *configReader) listen(s setting) string {
@@ -120,6 +122,14 @@ func (r *configReader) database(s setting) string {
 	}
 	r.wrong(s.place, "write postgres://USER:${PASSWORD}@HOST/NAME, or leave it empty for SQLite in data_dir", "database is not the URL of a PostgreSQL database")
 	return ""
+}
+
+func (r *configReader) kmsKey(s setting) string {
+	if err := planstore.CheckKMSKeys(s.text); err != nil {
+		r.wrong(s.place, "write the ARN of a symmetric key, its id, or alias/NAME; several with commas", "plan_kms_key names no key: %v", err)
+		return ""
+	}
+	return s.text
 }
 
 func (r *configReader) planStore(s setting, base, otherwise string) string {

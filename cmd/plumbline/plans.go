@@ -24,7 +24,8 @@ func (p *program) plansCommand() *cli.Command {
 			"   plumbline plans list\n" +
 			"   plumbline plans show 20261121-090527\n" +
 			"   plumbline plans verify\n" +
-			"   plumbline plans prune --older-than 720h --dry-run",
+			"   plumbline plans prune --older-than 720h --dry-run\n" +
+			"   plumbline plans rekey",
 		Subcommands: []*cli.Command{
 			{
 				Name:        "list",
@@ -43,9 +44,9 @@ func (p *program) plansCommand() *cli.Command {
 			},
 			{
 				Name:        "verify",
-				Usage:       "read stored plans from end to end and say which are whole",
+				Usage:       "read what is stored from end to end and say what is whole",
 				ArgsUsage:   "[ID...]",
-				Description: "Exit status: 0 all are whole; 1 otherwise.\n\nExample:\n   plumbline plans verify",
+				Description: "Without an ID: all plans, records of applies and kept states of the repository.\nExit status: 0 all is whole; 1 otherwise.\n\nExample:\n   plumbline plans verify",
 				Flags:       storeFlags(),
 				Action:      p.plansVerify,
 			},
@@ -61,6 +62,14 @@ func (p *program) plansCommand() *cli.Command {
 					jsonFlag(),
 				),
 				Action: p.plansPrune,
+			},
+			{
+				Name:  "rekey",
+				Usage: "seal with the present key what is sealed with an older one",
+				Description: "The present key is the first of --plan-kms-key or, without it, the first of the key file. The older ones must\nbe given, too, until this is done. It may be stopped and run again, and plans may be made meanwhile.\n\n" +
+					"Exit status: 0; 1 if something could not be read: it stays as it is.\n\nExamples:\n   plumbline plans rekey --dry-run\n   plumbline plans rekey --plan-kms-key alias/plans",
+				Flags:  append(storeFlags(), &cli.BoolFlag{Name: "dry-run", Usage: "only say how much would be sealed anew"}, jsonFlag()),
+				Action: p.plansRekey,
 			},
 		},
 	}
@@ -186,16 +195,11 @@ func (p *program) plansVerify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	ids := c.Args().Slice()
-	var broken error
-	if len(ids) == 0 {
-		var plans []planstore.Plan
-		plans, broken = store.List(c.Context)
-		for _, plan := range plans {
-			ids = append(ids, plan.ID)
-		}
+	if c.NArg() == 0 {
+		return p.verifyAll(c, store)
 	}
-	for _, id := range ids {
+	var broken error
+	for _, id := range c.Args().Slice() {
 		if err := store.Verify(c.Context, id); err != nil {
 			broken = errors.Join(broken, err)
 			continue
@@ -203,6 +207,48 @@ func (p *program) plansVerify(c *cli.Context) error {
 		fmt.Fprintf(p.stdout, "%s is whole\n", id)
 	}
 	return broken
+}
+
+// verifyAll reads the whole store. What is broken is told after what is whole.
+func (p *program) verifyAll(c *cli.Context, store *planstore.Store) error {
+	v, err := store.VerifyAll(c.Context)
+	for _, id := range v.Plans {
+		fmt.Fprintf(p.stdout, "%s is whole\n", id)
+	}
+	if v.Applies > 0 || v.States > 0 {
+		fmt.Fprintf(p.stdout, "whole besides: %s, %s\n", plural(v.Applies, "record of an apply", "records of applies"), plural(v.States, "kept state", "kept states"))
+	}
+	for _, name := range v.Foreign {
+		fmt.Fprintf(p.stdout, "%s is not Plumbline's: it is left alone\n", printable(name))
+	}
+	return err
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}
+
+func (p *program) plansRekey(c *cli.Context) error {
+	store, err := p.plansStore(c)
+	if err != nil {
+		return err
+	}
+	did, err := store.Rekey(c.Context, c.Bool("dry-run"))
+	if c.Bool("json") {
+		return errors.Join(p.printJSON(struct {
+			Rewritten int `json:"rewritten"`
+			Current   int `json:"current"`
+		}(did)), err)
+	}
+	verb := "sealed anew"
+	if c.Bool("dry-run") {
+		verb = "would seal anew"
+	}
+	fmt.Fprintf(p.stdout, "%s: %d; sealed with the present key already: %d\n", verb, did.Rewritten, did.Current)
+	return err
 }
 
 func (p *program) plansPrune(c *cli.Context) error {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -103,11 +104,11 @@ func (p *program) serve(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	plans := func(repository string) (*planstore.Store, error) {
+	plans := keepStores(func(repository string) (*planstore.Store, error) {
 		return planstore.Open(context.WithoutCancel(ctx), planstore.Options{
-			Location: config.planStore, KeyFile: config.planKeyFile, Key: p.getenv("PLUMBLINE_PLAN_KEY"), Repository: repository,
+			Location: config.planStore, KeyFile: config.planKeyFile, Key: p.getenv("PLUMBLINE_PLAN_KEY"), KMSKey: config.planKMSKey, Repository: repository,
 		})
-	}
+	})
 	if _, err := plans("startup"); err != nil { // mistakes show now, not with the first pull request
 		return err
 	}
@@ -133,6 +134,25 @@ func (p *program) serve(c *cli.Context) (err error) {
 	return p.runServer(ctx, work, config, listener, web.New(web.Options{
 		Engine: work, Forges: config.hooked(), Exposed: !isLoopback(config.listen), Metrics: metrics, Version: version, Log: log,
 	}), log)
+}
+
+// keepStores opens the plan store of each repository once: connections,
+// credentials and unwrapped keys are kept with it.
+func keepStores(open func(repository string) (*planstore.Store, error)) func(string) (*planstore.Store, error) {
+	var mu sync.Mutex
+	stores := map[string]*planstore.Store{}
+	return func(repository string) (*planstore.Store, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if store, ok := stores[repository]; ok {
+			return store, nil
+		}
+		store, err := open(repository)
+		if err == nil {
+			stores[repository] = store
+		}
+		return store, err
+	}
 }
 
 // runServer runs the engine and the listener until ctx ends or one of the two

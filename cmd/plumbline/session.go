@@ -33,6 +33,7 @@ func storeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "plan-store", Usage: "where plans are kept: a directory or s3://BUCKET/PREFIX (default: a directory for this repository in the user's state directory)", EnvVars: []string{"PLUMBLINE_PLAN_STORE"}},
 		&cli.StringFlag{Name: "plan-key-file", Usage: "`FILE` with the key that seals plans; made on first use (default: plan.key in the user's state directory)", EnvVars: []string{"PLUMBLINE_PLAN_KEY_FILE"}},
+		&cli.StringFlag{Name: "plan-kms-key", Usage: "`KEY` of AWS KMS that wraps the keys of plans: an ARN, an id or alias/NAME; several with commas, the first for new plans (default: the key file seals them)", EnvVars: []string{"PLUMBLINE_PLAN_KMS_KEY"}},
 	}
 }
 
@@ -118,6 +119,7 @@ func (p *program) openStore(c *cli.Context, co *checkout) (*planstore.Store, err
 		Location:   location,
 		KeyFile:    keyFile,
 		Key:        p.getenv("PLUMBLINE_PLAN_KEY"),
+		KMSKey:     c.String("plan-kms-key"),
 		Repository: co.identity(),
 	})
 }

@@ -43,7 +43,7 @@ var fences = map[string][]string{
 	"github.com/gofri/go-github-ratelimit":            {"forge/github"},
 	"github.com/getkin/kin-openapi":                   {},
 	"code.gitea.io/sdk/gitea":                         {"forge/gitea"},
-	"github.com/aws/aws-sdk-go-v2":                    {"planstore"},
+	"github.com/aws/aws-sdk-go-v2":                    {"planstore", "internal/awstest"},
 	"github.com/tink-crypto/tink-go":                  {"planstore"},
 	"github.com/go-git/go-git":                        {"internal/gitrepo"},
 	"github.com/hashicorp/terraform-exec":             {"internal/terraform"},
@@ -225,6 +225,8 @@ func TestRulesCatchABreach(t *testing.T) {
 		{"internal/gitrepo", "workspaces", false, true},
 		{"internal/terraform", "internal/parts", true, false},
 		{"internal/terraform", "internal/parts", false, true},
+		{"planstore", "internal/awstest", true, false},
+		{"planstore", "internal/awstest", false, true},
 		{"forge/forgetest", "internal/parts", false, false},
 		{"workspaces/atlantis", "workspaces", false, false},
 		{"workspaces", "workspaces/atlantis", false, true},
@@ -248,6 +250,9 @@ func breach(from, to string, test bool) string {
 	// product that imported it would need a compiler at run time. Forgetest is
 	// itself for tests only.
 	if within(to, "internal/parts") && !test && !within(from, "internal/parts") && !within(from, "forge/forgetest") {
+		return fmt.Sprintf("%s imports %s, which is for tests only", from, to)
+	}
+	if within(to, "internal/awstest") && !test && !within(from, "internal/awstest") {
 		return fmt.Sprintf("%s imports %s, which is for tests only", from, to)
 	}
 	if within(to, "forge/forgetest") && test {
