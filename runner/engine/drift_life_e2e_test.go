@@ -254,7 +254,7 @@ func lifeOfAnIssue(t *testing.T, o options, closeIssue func(testing.TB, forge.Re
 			t.Errorf("after the correction there is %+v", b)
 		}
 	}
-	l.issue(t, false, "Corrected")
+	l.issue(t, false, "**corrected**")
 	if all := l.thread(t, i.Number); !strings.Contains(all, "corrected") {
 		t.Errorf("nothing tells of the correction:\n%s", all)
 	}

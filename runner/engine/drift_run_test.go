@@ -353,16 +353,22 @@ func TestDriftIsNotKnown(t *testing.T) {
 		w.behave(toycloud.Behaviour{Rules: []toycloud.Rule{{Verb: verb, Kind: toycloud.Buckets, Fault: fault, Rate: 1, RetryAfter: time.Millisecond}}})
 	}
 	var wait time.Duration
-	for i, broken := range []func(){
-		func() { refuse(toycloud.FaultThrottle, toycloud.Read) },
-		func() { refuse(toycloud.FaultHalf, toycloud.Read) },
-		func() { w.behave(toycloud.Behaviour{}); w.credentials("expired") },
+	for i, broken := range []struct {
+		as   func()
+		says string // of the provider's message
+	}{
+		{func() { refuse(toycloud.FaultThrottle, toycloud.Read) }, "toy_bucket.logs"},
+		{func() { refuse(toycloud.FaultHalf, toycloud.Read) }, "toy_bucket.logs"},
+		{func() { w.behave(toycloud.Behaviour{}); w.credentials("canary-expired") }, "token is missing or wrong"},
 	} {
-		broken()
+		broken.as()
 		s, found := w.seen(Failed, SweepUnknown)
 		problem, err := openProblem(w.plans(), s)
 		if err != nil || problem == "" || s.Failures != i+1 || s.CheckedAt.IsZero() {
 			t.Errorf("after %d failures: %+v, %q, %v", i+1, s, problem, err)
+		}
+		if !strings.Contains(problem, broken.says) || strings.Contains(problem+string(s.Problem), "canary") {
+			t.Errorf("the problem is %q, want %q in it and no secret", problem, broken.says)
 		}
 		if next := s.NextAt.Sub(w.Now()); next < wait {
 			t.Errorf("after %d failures the next look is in %s, sooner than the %s before", i+1, next, wait)

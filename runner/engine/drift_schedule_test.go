@@ -272,6 +272,65 @@ func looksGiveWay(t *testing.T, o database.Options) {
 	}
 }
 
+// adoptionsTakeALooksShare: what somebody asks for on an issue goes before looks, takes no more workers than they may, and
+// gives way to what a change waits for. One that its process left is begun again.
+func adoptionsTakeALooksShare(t *testing.T, o database.Options) {
+	w := newWatch(t, o, nil)
+	w.branch("a", "b", "c", "d")
+	w.pass(3 * time.Hour)
+	w.tick()
+	looked := strings.Fields(w.looking())
+	w.add(KindAdopt, 0, "x")
+	w.add(KindAdopt, 0, "y")
+	w.add(KindAdopt, 0, "z")
+	var adoptions []context.Context
+	var ids []string
+	for range 2 {
+		id, on, done, ok := w.e.takeTurn(t.Context())
+		if !ok || text(t, w.e, "SELECT kind FROM run WHERE id = $1", id) != "adopt" {
+			t.Fatalf("with %q to look at, adoptions do not come first: %q", looked, id)
+		}
+		defer done()
+		adoptions, ids = append(adoptions, on), append(ids, id)
+	}
+	if id, _, _, ok := w.e.takeTurn(t.Context()); ok {
+		t.Errorf("half of four workers may be about drift, and %s has a turn", id)
+	}
+	if got := w.tick(); len(strings.Fields(got)) > len(looked) {
+		t.Errorf("beside them more looks begin: %q", got)
+	}
+	workspace := text(t, w.e, "SELECT workspace FROM run WHERE id = $1", ids[0])
+	w.add(KindPlan, 1, workspace)
+	id, _, done, ok := w.e.takeTurn(t.Context())
+	if !ok || text(t, w.e, "SELECT kind FROM run WHERE id = $1", id) != "plan" {
+		t.Fatal("a plan waits for an adoption in its directory")
+	}
+	defer done()
+	if release, err := w.e.occupy(t.Context(), Run{ID: id, Repository: repo, Workspace: workspace, Kind: KindPlan}); err != nil {
+		t.Fatal(err)
+	} else {
+		release()
+	}
+	if cause := context.Cause(adoptions[0]); !errors.Is(cause, errPreempted) {
+		t.Errorf("the adoption goes on beside a plan of its workspace: %v", cause)
+	}
+	if err := adoptions[1].Err(); err != nil {
+		t.Errorf("the other one was stopped, too: %v", context.Cause(adoptions[1]))
+	}
+
+	// Its process dies.
+	r, ok := w.tryClaim(ids[1], "dead")
+	if !ok {
+		t.Fatal("an adoption cannot be claimed")
+	}
+	if err := w.e.recoverRun(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if got := text(t, w.e, "SELECT status FROM run WHERE id = $1", ids[1]); got != "queued" {
+		t.Errorf("an adoption whose process died is %s, want it queued", got)
+	}
+}
+
 func workspaceGoesWhileItIsLookedAt(t *testing.T, o database.Options) {
 	w := newWatch(t, o, nil)
 	w.branch("a", "b")

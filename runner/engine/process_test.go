@@ -39,6 +39,7 @@ func TestLife(t *testing.T) {
 		"DirectoryIsNotSharedByAppliesAndPlans": directoryIsNotSharedByAppliesAndPlans,
 		"WorkspacesAreLookedAtWhenTheyAreDue":   workspacesAreLookedAtWhenTheyAreDue,
 		"LooksGiveWay":                          looksGiveWay,
+		"AdoptionsTakeALooksShare":              adoptionsTakeALooksShare,
 		"WorkspaceGoesWhileItIsLookedAt":        workspaceGoesWhileItIsLookedAt,
 		"AccountsAreHeldBack":                   accountsAreHeldBack,
 		"LooksThatWereLostComeAround":           looksThatWereLostComeAround,
