@@ -27,7 +27,7 @@ type serverConfig struct {
 	planStore   string // a directory, or s3://…
 	planKeyFile string
 	planKMSKey  string // "" for none; several with commas
-	parallel    int // 0: as many as there are cores
+	parallel    int    // 0: as many as there are cores
 	statusLimit int
 	grace       time.Duration
 	logLevel    string
