@@ -222,7 +222,7 @@ func doomed(job string) error {
 	if err := json.Unmarshal([]byte(job), &p); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	die := func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }
 	begun := false
@@ -267,7 +267,7 @@ func appears(t testing.TB, path string) {
 
 func until(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	for range 1200 {
+	for range 2400 {
 		if so() {
 			return
 		}

@@ -57,7 +57,7 @@ func (c *testCheckout) start(args ...string) (cmd *exec.Cmd, out *lockedBuffer) 
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	c.t.Cleanup(cancel)
 	out = &lockedBuffer{}
 	cmd = exec.CommandContext(ctx, self, args...)
@@ -182,7 +182,7 @@ func (s *stateServer) serve(w http.ResponseWriter, r *http.Request) {
 // of something.
 func wait(t *testing.T, file string) {
 	t.Helper()
-	for range 600 {
+	for range 2400 {
 		if _, err := os.Stat(file); err == nil {
 			return
 		}
@@ -412,7 +412,7 @@ resource "terraform_data" "x" {
 
 	// While Terraform is still at it, nothing else may begin; then the account.
 	var out string
-	for range 60 {
+	for until := time.Now().Add(2 * time.Minute); time.Now().Before(until); {
 		cmd, buffer := c.start("plan")
 		status := exitStatus(t, cmd.Wait())
 		if out = buffer.String(); status != exitError {
@@ -455,7 +455,7 @@ func TestDemoStaysUp(t *testing.T) {
 	t.Parallel()
 	c := newTestCheckout(t, nil)
 	cmd, out := c.start("demo", "--keep")
-	for range 1200 {
+	for range 2400 {
 		if strings.Contains(out.String(), "/admin/nodes/web-1") {
 			break
 		}

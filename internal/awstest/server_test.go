@@ -138,7 +138,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "/kms/", "/sts/", 1))
 		}, want: "InvalidSignatureException"},
 		{name: "another time", change: func(r *http.Request) {
-			r.Header.Set("X-Amz-Date", time.Now().Add(-time.Second).UTC().Format("20060102T150405Z"))
+			r.Header.Set("X-Amz-Date", time.Now().Add(-time.Minute).UTC().Format("20060102T150405Z"))
 		}, want: "InvalidSignatureException"},
 		{name: "no signature", change: func(r *http.Request) { r.Header.Del("Authorization") }, want: "MissingAuthenticationTokenException"},
 		{name: "an unknown operation", change: func(r *http.Request) { r.Header.Set("X-Amz-Target", "TrentService.Nothing") }, want: "UnknownOperationException"},

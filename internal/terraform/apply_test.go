@@ -309,6 +309,11 @@ resource "terraform_data" "last" {
 `, started, seconds)
 }
 
+// held is a resource that says when it is being made, by a file of that name, and is not made before that file is gone.
+func held(started string) string {
+	return strings.Replace(slowly(started, 0), "exec sleep 0", "while [ -e "+started+" ]; do sleep 0.1; done", 1)
+}
+
 func TestInterruptApply(t *testing.T) {
 	t.Parallel()
 	s := serveState(t)
@@ -482,7 +487,7 @@ func TestApplyThatCannotBeRecorded(t *testing.T) {
 func TestDeathWhileTerraformStarts(t *testing.T) {
 	t.Parallel()
 	started := filepath.Join(t.TempDir(), "started")
-	o := options(t, module(t, "main.tf", slowly(started, 2)))
+	o := options(t, module(t, "main.tf", held(started)))
 	d, file := ready(t, o)
 	applyAndDie(t, o, file, started, func() {})
 	name := filepath.Join(o.DataDir, "plumbline-apply", "record.json")
@@ -505,6 +510,7 @@ func TestDeathWhileTerraformStarts(t *testing.T) {
 	if _, err := d.Apply(t.Context(), file); !errors.As(err, &busy) || busy.PID != 0 {
 		t.Errorf("apply while it runs: got %v, want a BusyError", err)
 	}
+	release(t, started)
 	if left := abandoned(t, d); !left.Completed {
 		t.Errorf("got %+v, want that it completed", left)
 	}
@@ -542,6 +548,14 @@ func applying(t testing.TB, j applyJob) *exec.Cmd {
 	return plumbline
 }
 
+// release has what waits for it go on.
+func release(t testing.TB, started string) {
+	t.Helper()
+	if err := os.Remove(started); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // abandoned waits until Terraform has ended.
 func abandoned(t testing.TB, d *terraform.Dir) *terraform.Abandoned {
 	t.Helper()
@@ -560,7 +574,7 @@ func abandoned(t testing.TB, d *terraform.Dir) *terraform.Abandoned {
 func TestApplyOutlivesPlumbline(t *testing.T) {
 	t.Parallel()
 	started := filepath.Join(t.TempDir(), "started")
-	o := options(t, module(t, "main.tf", slowly(started, 2)))
+	o := options(t, module(t, "main.tf", held(started)))
 	d, file := ready(t, o)
 	applyAndDie(t, o, file, started, func() {
 		if left, err := d.Abandoned(); err != nil || left != nil {
@@ -583,6 +597,7 @@ func TestApplyOutlivesPlumbline(t *testing.T) {
 	if err := d.ForgetAbandoned(left); err != nil {
 		t.Error(err)
 	}
+	release(t, started)
 	left = abandoned(t, d) // While it ran it was not forgotten.
 	if want := "terraform_data.first terraform_data.slow terraform_data.last"; strings.Join(left.Done, " ") != want || !left.Completed || left.Errors != "" {
 		t.Errorf("abandoned: got %+v, want that it completed with %s", left, want)
@@ -615,7 +630,7 @@ func TestAbandonedApplyThatCannotSaveItsState(t *testing.T) {
 	t.Parallel()
 	s := serveState(t)
 	started := filepath.Join(t.TempDir(), "started")
-	o := options(t, module(t, "main.tf", s.backend()+slowly(started, 1)))
+	o := options(t, module(t, "main.tf", s.backend()+held(started)))
 	d, file := ready(t, o)
 	applyAndDie(t, o, file, started, func() {
 		if got := d.ErroredState(); got != "" {
@@ -623,6 +638,7 @@ func TestAbandonedApplyThatCannotSaveItsState(t *testing.T) {
 		}
 		s.set(func() { s.refuse = true })
 	})
+	release(t, started)
 	left := abandoned(t, d)
 	want := filepath.Join(o.Dir, "errored.tfstate")
 	if left.ErroredState != want || d.ErroredState() != want || left.Completed || !strings.Contains(left.Errors, "Failed to save state") {

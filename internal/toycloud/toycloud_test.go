@@ -496,7 +496,7 @@ func TestLatency(t *testing.T) {
 // TestGivenUpRequestIsCarriedOut is why interrupted applies are dangerous: the cloud does not care who listens.
 func TestGivenUpRequestIsCarriedOut(t *testing.T) {
 	c := start(t, toycloud.Options{Behaviour: toycloud.Behaviour{Rules: []toycloud.Rule{
-		{Verb: toycloud.Create, Latency: 50 * time.Millisecond},
+		{Verb: toycloud.Create, Latency: 2 * time.Second}, // the caller is gone long before
 	}}})
 	ctx, cancel := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, "POST", c.URL+"/v1/buckets", strings.NewReader(`{"name":"logs"}`))

@@ -251,6 +251,10 @@ func TestCloneBrokenConfiguration(t *testing.T) {
 func TestCloneFetchesTogether(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, someFiles())
+	const others = 20
+	for i := range others {
+		h.Commit(t, h.repo, fmt.Sprint("b", i), "main", nil)
+	}
 	c := h.clone(t, t.TempDir(), h.client)
 	if _, err := c.fetchBranch(t.Context(), "main"); err != nil {
 		t.Fatal(err)
@@ -302,21 +306,22 @@ func TestCloneFetchesTogether(t *testing.T) {
 		}
 	})
 	await(t, "the first fetch", func() bool { return h.fetches.Load() > before })
-	var joined atomic.Int64
-	for range 20 {
+	for i := range others {
 		all.Go(func() {
-			joined.Add(1)
-			if err := c.fetch(t.Context(), branchRef("main")); err != nil {
+			if err := c.fetch(t.Context(), branchRef(fmt.Sprint("b", i))); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	await(t, "the others to come", func() bool { return joined.Load() == 20 })
-	time.Sleep(200 * time.Millisecond) // from there to the batch is a few steps
+	await(t, "the others to wait", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.next != nil && len(c.next.refs) == others
+	})
 	close(shut)
 	all.Wait()
-	if n := h.fetches.Load() - before; n > 3 {
-		t.Errorf("21 callers made %d fetches", n)
+	if n := h.fetches.Load() - before; n != 2 {
+		t.Errorf("%d callers made %d fetches, want 2", others+1, n)
 	}
 }
 

@@ -320,7 +320,7 @@ func (w *runsWorld) slowTerraform() (started string, let func()) {
 // appears waits for a file.
 func appears(t testing.TB, path string) {
 	t.Helper()
-	for range 1200 {
+	for range 2400 {
 		if _, err := os.Stat(path); err == nil {
 			return
 		}

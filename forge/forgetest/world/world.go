@@ -82,7 +82,7 @@ func New(t testing.TB, opts Options) *World {
 	t.Helper()
 	w := &World{Forge: opts.Forge, Repo: opts.Repo, States: startStates(t), patience: opts.Patience}
 	if w.patience == 0 {
-		w.patience = 2 * time.Minute
+		w.patience = 4 * time.Minute
 	}
 	if w.Forge == nil {
 		w.Forge = forgetest.StartGitHub(t)
