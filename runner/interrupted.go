@@ -130,6 +130,8 @@ func fate(in Interrupted, planID string) (Fate, string) {
 			return NotBegun, "Terraform turned the plan down before the first change."
 		case len(left.Done)+len(left.Begun) == 0 && left.ErroredState == "" && untouched:
 			return NotBegun, "Terraform reported no change, and the state is the one that the plan was made from."
+		case len(left.Done)+len(left.Begun) == 0 && left.ErroredState == "" && in.Receipt.ID == "":
+			return NotBegun, "Terraform reported no change. The plan is no longer in the plan store."
 		}
 		return InPart, "Terraform ended before the apply was complete."
 	}
@@ -227,7 +229,10 @@ func (r *Runner) close(ctx context.Context, w *workspaces.Workspace, home string
 	if in.Record == nil {
 		switch {
 		case in.Receipt.ID == "":
-			return res, fmt.Errorf("record the apply of %s: its plan is no longer in the plan store", w.Name)
+			// Its books can never be closed, and whoever comes next must not wait for that. Plans from before it are
+			// noticed by the serial of the state.
+			r.opts.Log.Warn("an apply stays without a record, because its plan is no longer in the plan store", "workspace", w.Name, "fate", string(in.Fate))
+			return res, nil
 		case in.StateErr != nil && res.Status == Applied:
 			return res, fmt.Errorf("record the apply of %s: %w", w.Name, in.StateErr)
 		}

@@ -203,6 +203,33 @@ func TestAnotherRunSettlesFirst(t *testing.T) {
 	}
 }
 
+// TestItsPlanIsGone begins plans in a workspace whose last apply can never be
+// recorded: that must not keep anybody from it.
+func TestItsPlanIsGone(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, map[string]string{"main.tf": data("a", "1")})
+	plan := p.plan(t, "7").Receipt
+	_ = p.die(t, killAfter, "7", plan.ID).Wait()
+	if err := p.store(t).Delete(t.Context(), plan.ID); err != nil {
+		t.Fatal(err)
+	}
+	back := p.traces(t)
+	for range 2 {
+		r, set := p.open(t, "8", func(o *runner.Options) { o.Settle = true })
+		res := r.Plan(t.Context(), set.Workspaces)[0]
+		if res.Status != runner.Unchanged || !strings.Contains(strings.Join(res.Notes, " "), "It completed") {
+			t.Errorf("got %s, %v, notes %q, want unchanged and told of the apply", res.Status, res.Err, res.Notes)
+		}
+		back()
+	}
+	if res := p.settle(t, "7", plan.ID, runner.Applied); res.Err != nil {
+		t.Errorf("settled: %v", res.Err)
+	}
+	if in := p.examine(t, "7", plan.ID); in.Left != nil {
+		t.Errorf("the traces are still there: %+v", in.Left)
+	}
+}
+
 // TestNothingIsKnownHere examines applies of which this machine has no traces.
 func TestNothingIsKnownHere(t *testing.T) {
 	t.Parallel()
