@@ -44,6 +44,7 @@ race: parts ## Run the tests with the race detector
 .PHONY: bench
 bench: parts ## Measure against Git and Terraform themselves, in one run
 	go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./cmd/plumbline ./workspaces ./prcomment ./planstore ./drift ./internal/gitrepo ./internal/terraform ./internal/schedule
+	go test -tags e2e -run '^$$' -bench S3 -benchtime 1x -timeout 30m ./planstore
 
 .PHONY: lint
 lint: ## Run the linters that .golangci.yml allows

@@ -215,6 +215,7 @@ var bucketPromises = map[string]func(t *testing.T, b bucket, prefix string){
 		const size = 4 << 20
 		data := bytes.Repeat([]byte{7}, size)
 		var wg sync.WaitGroup
+		defer wg.Wait()
 		done := make(chan struct{})
 		wg.Go(func() {
 			defer close(done)

@@ -22,4 +22,5 @@ var roles = map[string]func() error{
 	"writer":   writeUntilKilled,
 	"makekey":  makeKey,
 	"fulldisk": fillDisk,
+	"stream":   stream,
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
@@ -45,9 +46,14 @@ func (b *s3Bucket) Put(ctx context.Context, key string, c content) error {
 	return b.write(ctx, key, c, func(in *s3.PutObjectInput, sum []byte) error {
 		in.IfNoneMatch = aws.String("*")
 		_, err := b.client.PutObject(ctx, in)
+		var tried *retry.MaxAttemptsError
 		switch code := errorCode(err); {
 		case code == "PreconditionFailed":
 			return b.same(ctx, key, sum) // an attempt that seemed to fail may have written it
+		case errors.As(err, &tried) && b.same(ctx, key, sum) == nil:
+			// Likewise: a server may refuse the attempts that follow by closing the connection while a large body is on
+			// its way, and then nobody hears why.
+			return nil
 		case code == "NotImplemented" && !b.tags && b.sse == "":
 			// Nobody can guess the key, so a server that knows no conditions has nothing there either.
 			if _, err := in.Body.(io.Seeker).Seek(0, io.SeekStart); err != nil {
@@ -62,10 +68,14 @@ func (b *s3Bucket) Put(ctx context.Context, key string, c content) error {
 }
 
 func (b *s3Bucket) Replace(ctx context.Context, key, version string, c content) error {
-	return b.write(ctx, key, c, func(in *s3.PutObjectInput, _ []byte) error {
+	return b.write(ctx, key, c, func(in *s3.PutObjectInput, sum []byte) error {
 		in.IfMatch = aws.String(version)
 		_, err := b.client.PutObject(ctx, in)
-		if code := errorCode(err); code == "PreconditionFailed" || code == "NoSuchKey" {
+		code := errorCode(err)
+		if code == "PreconditionFailed" && b.same(ctx, key, sum) == nil {
+			return nil // an attempt that seemed to fail has written it
+		}
+		if code == "PreconditionFailed" || code == "NoSuchKey" {
 			return fmt.Errorf("%w: it was deleted or replaced meanwhile: %w", ErrNotFound, err)
 		}
 		return err

@@ -7,7 +7,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 )
 
@@ -34,11 +33,9 @@ func (b *s3Bucket) explain(err error) error {
 	if err == nil || errors.Is(err, errExists) {
 		return err
 	}
-	var missing *types.NoSuchKey
-	if errors.As(err, &missing) {
-		return fmt.Errorf("%w: %w", ErrNotFound, err)
-	}
 	switch code := errorCode(err); code {
+	case "NoSuchKey":
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
 	case "NoSuchBucket":
 		return fmt.Errorf("there is no bucket %q: make it, or correct the location: %w", b.name, err)
 	case "AccessDenied", "Forbidden":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/logging"
 )
 
 const (
@@ -134,6 +136,7 @@ func openS3(ctx context.Context, u *url.URL) (bucket, string, error) {
 // loadAWS reads the SDK's settings, and bounds what the SDK does.
 func loadAWS(ctx context.Context, region, profile string) (aws.Config, error) {
 	load := []func(*config.LoadOptions) error{
+		config.WithLogger(logging.Nop{}), // what matters is in the errors
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 			t.ResponseHeaderTimeout = answerTimeout
 			t.MaxIdleConnsPerHost = 16
@@ -158,7 +161,14 @@ func loadAWS(ctx context.Context, region, profile string) (aws.Config, error) {
 			o.MaxAttempts = tries
 			o.MaxBackoff = maxBackoff
 			// Two conditional writes that meet: the second attempt learns how the other one ended.
-			o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{"ConditionalRequestConflict": {}}})
+			o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{"ConditionalRequestConflict": {}}},
+				// An answer that was cut off. Whatever we ask for may be asked for twice.
+				retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+					if errors.Is(err, io.ErrUnexpectedEOF) {
+						return aws.TrueTernary
+					}
+					return aws.UnknownTernary
+				}))
 		})
 	}
 	return settings, nil
