@@ -238,3 +238,31 @@ type fullDisk struct {
 
 // contextForChild is the context of processes that tests start: they end with their work, or are killed.
 func contextForChild() context.Context { return context.Background() }
+
+// What somebody else put among our objects is told, and left alone by everything.
+func TestForeignObjectsAreTold(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, planstore.Options{Location: dir})
+	p := put(t, s, planstore.Plan{Workspace: "a"})
+	beside := filepath.Dir(objects(t, dir)[0])
+	note, fake := filepath.Join(beside, "README.txt"), filepath.Join(beside, "20990101-000000000-aaaaaaaaaaaaaaaa.sealed")
+	write(t, note, []byte("not ours"))
+	write(t, fake, []byte("not sealed"))
+	v, err := s.VerifyAll(t.Context())
+	if len(v.Plans) != 1 || v.Plans[0] != p.ID || len(v.Foreign) != 1 || v.Foreign[0] != note {
+		t.Errorf("verify finds %+v; want the plan, and %s as foreign", v, note)
+	}
+	if !is(err, planstore.Tampered) || !strings.Contains(err.Error(), "it does not begin like anything that plumbline stores") {
+		t.Errorf("of what only looks like ours verify says %v", err)
+	}
+	if _, err := s.Latest(t.Context(), "a"); !is(err, planstore.Tampered) {
+		t.Errorf("the newest, which is not ours, gives %v", err)
+	}
+	if _, err := s.Prune(t.Context(), planstore.PruneOptions{Broken: true, OlderThan: 1, Newest: true}); err != nil {
+		t.Errorf("prune: %v", err)
+	}
+	if got := objects(t, dir); len(got) != 1 || got[0] != note {
+		t.Errorf("after pruning all there are %v; want the foreign file", got)
+	}
+}

@@ -73,3 +73,14 @@ func TestStoreInS3(t *testing.T) {
 		return fmt.Sprintf("s3://%s/%d?endpoint=%s", server.Bucket, n, server.Endpoint)
 	})
 }
+
+// TestStoreInS3UnderFaults walks through the same while each request fails twice before it goes through.
+func TestStoreInS3UnderFaults(t *testing.T) {
+	server := parts.S3(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", server.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", server.SecretKey)
+	faulty := planstore.NewFaultyS3(t, server)
+	walkStore(t, func(_ *testing.T, n int) string {
+		return fmt.Sprintf("s3://%s/%d?endpoint=%s", server.Bucket, n, faulty.URL)
+	})
+}

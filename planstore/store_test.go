@@ -45,6 +45,8 @@ func walkStore(t *testing.T, location func(t *testing.T, n int) string) {
 		{"the last apply counts", lastApplyCounts},
 		{"states are kept", statesAreKept},
 		{"many write at once", manyWrite},
+		{"what is foreign is left alone", foreignIsLeftAlone},
+		{"everything is sealed anew", everythingSealedAnew},
 	} {
 		t.Run(walk.name, func(t *testing.T) {
 			t.Parallel()
@@ -229,6 +231,45 @@ func lastApplyCounts(t *testing.T, location string) {
 	if got, err := s.LastApplied(t.Context(), "b"); err != nil || got.AppliedAt.IsZero() || got.Plan.Repository != "repo" {
 		t.Errorf("the last apply of b is %+v, %v; want it completed", got, err)
 	}
+}
+
+// Two stores with keys of their own share a prefix, and somebody else's object lies there, too: nobody takes away or passes
+// off what is another's.
+func foreignIsLeftAlone(t *testing.T, location string) {
+	one := open(t, planstore.Options{Location: location, Key: key1})
+	two := open(t, planstore.Options{Location: location, Key: key2})
+	apart := open(t, planstore.Options{Location: location, Key: key2, Repository: "apart"})
+	mine, theirs := put(t, one, planstore.Plan{Workspace: "a"}), put(t, two, planstore.Plan{Workspace: "b"})
+	put(t, apart, planstore.Plan{Workspace: "a"})
+	for _, c := range []struct {
+		store        *planstore.Store
+		sees, others planstore.Plan
+	}{{one, mine, theirs}, {two, theirs, mine}} {
+		v, err := c.store.VerifyAll(t.Context())
+		if len(v.Plans) != 1 || v.Plans[0] != c.sees.ID || !is(err, planstore.OtherKey) || !strings.Contains(err.Error(), c.others.ID) {
+			t.Errorf("verify finds %+v, %v; want its own plan, and the other named", v, err)
+		}
+		if gone, err := c.store.Prune(t.Context(), planstore.PruneOptions{OlderThan: 1, Newest: true, DryRun: true}); len(gone) != 1 || gone[0].ID != c.sees.ID || !is(err, planstore.OtherKey) {
+			t.Errorf("prune would take %v, %v; want its own alone", gone, err)
+		}
+		if did, err := c.store.Rekey(t.Context(), false); did.Rewritten != 0 || !is(err, planstore.OtherKey) {
+			t.Errorf("rekey says %+v, %v", did, err)
+		}
+	}
+	if v, err := apart.VerifyAll(t.Context()); err != nil || len(v.Plans) != 1 {
+		t.Errorf("another repository's store finds %+v, %v; want its plan alone", v, err)
+	}
+}
+
+func everythingSealedAnew(t *testing.T, location string) {
+	p, state := putAll(t, open(t, planstore.Options{Location: location, Key: key1}))
+	s := open(t, planstore.Options{Location: location, Key: key2 + "," + key1})
+	whole(t, s, p, state) // what it remembers of objects must not be what they were
+	if did, err := s.Rekey(t.Context(), false); err != nil || did.Rewritten != 3 {
+		t.Errorf("rekey says %+v, %v; want three rewritten", did, err)
+	}
+	whole(t, s, p, state)
+	whole(t, open(t, planstore.Options{Location: location, Key: key2}), p, state)
 }
 
 func statesAreKept(t *testing.T, location string) {
