@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -98,8 +97,22 @@ type (
 		Drift      *driftView // nil when nothing is looked at
 	}
 	driftView struct {
-		Text   string
-		Pauses []pauseView
+		Text      string
+		Pauses    []pauseView
+		Histories []historyView
+		More      int // workspaces with something to tell that are not shown
+	}
+	historyView struct {
+		Repository, Name string
+		Status           statusView
+		Since, Checked   moment
+		Remarks          []string
+		Turns            []turnView
+	}
+	// turnView is what came or went at a time.
+	turnView struct {
+		At   moment
+		Text string
 	}
 	pauseView     struct{ What, Why string }
 	problemView   struct{ Repository, Problem string }
@@ -153,7 +166,7 @@ func (p *page) view(o engine.Overview) pageView {
 			Commit: short(w.AppliedCommit), Applied: at(w.AppliedAt, now),
 		})
 	}
-	v.Drift = drift(o.Drift)
+	v.Drift = drift(o.Drift, now)
 	for _, op := range o.Operations {
 		one := operationView{
 			What: clean(string(op.Kind)), Repository: clean(string(op.Repository)), Number: op.Change, Title: clean(op.Title), URL: op.URL,
@@ -181,6 +194,7 @@ var looks = map[string]string{
 	string(engine.Applied): "good", string(engine.Planned): "good", string(engine.Unchanged): "good", string(engine.Released): "good",
 	string(engine.Failed): "bad", string(engine.Partly): "bad", string(engine.Interrupted): "bad",
 	string(engine.Held): "waits", string(engine.Running): "waits", string(engine.Queued): "waits", string(engine.Waiting): "waits",
+	string(engine.SweepClean): "good", string(engine.SweepDrifted): "waits", string(engine.SweepUnknown): "bad",
 }
 
 func look(status, none string) statusView {
@@ -239,45 +253,4 @@ func count(n int, unit string) string {
 		return "1 " + unit + " ago"
 	}
 	return fmt.Sprintf("%d %ss ago", n, unit)
-}
-
-// drift says in a line how it stands with drift, and where it is paused.
-func drift(d engine.DriftSummary) *driftView {
-	var v driftView
-	all, parts := 0, []string{}
-	for _, one := range []struct {
-		state engine.SweepState
-		text  string
-	}{
-		{engine.SweepDrifted, "drifted"}, {engine.SweepUnknown, "of which it is not known"},
-		{engine.SweepClean, "clean"}, {engine.SweepNever, "not looked at yet"},
-	} {
-		if n := d.States[one.state]; n > 0 {
-			all += n
-			parts = append(parts, strconv.Itoa(n)+" "+one.text)
-		}
-	}
-	if all == 0 && len(d.Pauses) == 0 {
-		return nil
-	}
-	v.Text = "Workspaces that are looked at: " + strconv.Itoa(all)
-	if all > 0 {
-		v.Text += "; " + strings.Join(parts, ", ")
-	}
-	v.Text += fmt.Sprintf(". Findings: %d. Overdue: %d.", d.Findings, d.Overdue)
-	for i, p := range d.Pauses {
-		if i == maxPauses {
-			v.Pauses = append(v.Pauses, pauseView{What: fmt.Sprintf("and %d more.", len(d.Pauses)-i)})
-			break
-		}
-		what := "everything"
-		switch {
-		case p.Workspace != "":
-			what = clean(p.Workspace) + " of " + clean(string(p.Repository))
-		case p.Repository != "":
-			what = "all of " + clean(string(p.Repository))
-		}
-		v.Pauses = append(v.Pauses, pauseView{what, forge.Cut(spelled(p.String()), 600)})
-	}
-	return &v
 }

@@ -37,6 +37,17 @@ func overview(name, url string) engine.Overview {
 				{Repository: repo, Workspace: name, Until: noon.Add(time.Hour), Reason: "moving " + name, Actor: "ann"},
 				{Actor: name, Reason: "all"},
 			},
+			Histories: []engine.DriftHistory{
+				{
+					Repository: repo, Workspace: name, State: engine.SweepDrifted, Since: noon.Add(-2 * time.Hour), CheckedAt: noon, Overdue: true, Fights: 1,
+					Turns: []engine.Look{
+						{At: noon.Add(-2 * time.Hour), State: engine.SweepDrifted, Counts: map[string]int{"outside/node": 2, "data/" + name: 1}, Corrected: 1},
+						{At: noon.Add(-26 * time.Hour), State: engine.SweepClean},
+					},
+				},
+				{Repository: repo, Workspace: "dns", State: engine.SweepUnknown, Turns: []engine.Look{{At: noon.Add(-72 * time.Hour), State: engine.SweepUnknown}}},
+			},
+			MoreHistories: 6,
 		},
 		Operations: []engine.OperationSummary{{
 			Operation: engine.Operation{
@@ -61,6 +72,8 @@ func TestPage(t *testing.T) {
 		"network", "applied", "3 hours ago", "0123456789<", "never applied", "and 4 more", "not found, or cluster",
 		`<a href="https://github.com/acme/live/pull/7">#7</a>`, "pushed by", "1 minute ago", "planning", "planned", "1.2.3",
 		"Workspaces that are looked at: 43; 2 drifted, 1 of which it is not known, 40 clean. Findings: 5. Overdue: 3.", "moving cluster", "everything",
+		"<strong>overdue</strong> <strong>1 fought over</strong>", "</span> 1 data cluster, 2 outside node, 1 corrected</p>", "26 hours ago</time>:</span> clean</p>",
+		"<td>never</td>", "3 days ago</time>:</span> no answer</p>", "and 6 more",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q", want)

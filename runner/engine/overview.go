@@ -1,5 +1,7 @@
 package engine
 
+import "time"
+
 // Overview is what the page shows: how things stand, and what happened last.
 type Overview struct {
 	Repositories []Repository // by id
@@ -16,6 +18,22 @@ type DriftSummary struct {
 	Findings int
 	Overdue  int // workspaces that were not looked at for twice their interval
 	Pauses   []Pause
+	// Histories are of workspaces that have drifted, are not known, are overdue, or had findings lately, and how many there
+	// are beyond the first few dozen.
+	Histories     []DriftHistory
+	MoreHistories int
+}
+
+// DriftHistory is how drift of one workspace came and went.
+type DriftHistory struct {
+	Repository RepoID
+	Workspace  string
+	State      SweepState
+	Since      time.Time // when it came to be in that state
+	CheckedAt  time.Time // of the newest look that came to an answer; zero before the first
+	Overdue    bool
+	Fights     int    // findings that wait for a person, because something puts them back
+	Turns      []Look // those that saw something else than the look before, or corrected; the newest first
 }
 
 // OperationSummary is an operation with what came of it.

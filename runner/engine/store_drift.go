@@ -114,16 +114,7 @@ func (s *store) putLook(ctx context.Context, tx *sql.Tx, l Look) error {
 
 // looks reads the newest looks at a workspace, the newest first.
 func (s *store) looks(ctx context.Context, tx *sql.Tx, repo RepoID, workspace string, limit int) ([]Look, error) {
-	all, err := list(ctx, tx, func(row scanner) (Look, error) {
-		var l Look
-		var at int64
-		var counts string
-		if err := row.Scan(&l.Repository, &l.Workspace, &at, &l.Run, &l.State, &counts, &l.Corrected); err != nil {
-			return Look{}, err
-		}
-		l.At = moment(at)
-		return l, unpack(counts, &l.Counts)
-	}, "SELECT repository, workspace, at, run, state, counts, corrected FROM sweep_history WHERE repository = $1 AND workspace = $2 ORDER BY at DESC LIMIT $3", string(repo), workspace, limit)
+	all, err := list(ctx, tx, scanLook, "SELECT repository, workspace, at, run, state, counts, corrected FROM sweep_history WHERE repository = $1 AND workspace = $2 ORDER BY at DESC LIMIT $3", string(repo), workspace, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read what was seen of %s of %s: %w", workspace, repo, err)
 	}

@@ -92,6 +92,9 @@ func (s *store) driftSummary(ctx context.Context, tx *sql.Tx) (DriftSummary, err
 		return DriftSummary{}, fmt.Errorf("count the findings: %w", err)
 	}
 	d.Overdue, d.Findings = int(overdue), int(findings)
-	d.Pauses, err = s.pauses(ctx, tx)
+	if d.Pauses, err = s.pauses(ctx, tx); err != nil {
+		return DriftSummary{}, err
+	}
+	d.Histories, d.MoreHistories, err = s.driftHistories(ctx, tx)
 	return d, err
 }

@@ -46,6 +46,7 @@ func TestStore(t *testing.T) {
 		"SweepComesBackAsItWasKept":         sweepComesBackAsItWasKept,
 		"FindingsComeAndGo":                 findingsComeAndGo,
 		"PauseHoldsWhereItSays":             pauseHoldsWhereItSays,
+		"HistoryTellsWhatTurned":            historyTellsWhatTurned,
 		"LookGivesWayToApplies":             lookGivesWayToApplies,
 		"OneWriterIsAConstraint":            oneWriterIsAConstraint,
 		"DriftIsCounted":                    driftIsCounted,

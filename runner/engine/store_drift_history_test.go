@@ -1,0 +1,95 @@
+package engine
+
+import (
+	"database/sql"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/plumbline-dev/plumbline/drift"
+)
+
+func historyTellsWhatTurned(t *testing.T, w *rowsWorld) {
+	now := w.store.now().UTC().Truncate(time.Millisecond)
+	hours := func(n int) time.Time { return now.Add(-time.Duration(n) * time.Hour) }
+	two := map[string]int{"outside/node": 1, "data/resource": 1}
+	looks := []Look{ // of net, the newest first
+		{At: hours(1), State: SweepDrifted, Counts: two},
+		{At: hours(2), State: SweepDrifted, Counts: two},
+		{At: hours(3), State: SweepClean, Corrected: 1},
+		{At: hours(4), State: SweepClean},
+		{At: hours(5), State: SweepClean},
+		{At: hours(6), State: SweepUnknown},
+		{At: hours(24 * 40), State: SweepDrifted, Counts: two},
+	}
+	w.tx(func(tx *sql.Tx) error {
+		for i, s := range []Sweep{
+			{Workspace: "net", State: SweepDrifted, Since: hours(2), CheckedAt: hours(1)},
+			{Workspace: "calm", State: SweepClean},
+			{Workspace: "mended", State: SweepClean},
+			{Workspace: "late", State: SweepClean, OverdueAt: hours(1)},
+			{Workspace: "dark", State: SweepUnknown},
+			{Workspace: "gone", State: SweepDrifted, Gone: true},
+			{Workspace: "paused", State: SweepClean, OverdueAt: hours(1)},
+		} {
+			s.Repository, s.Every = repo, "1h"
+			if err := w.store.putSweep(t.Context(), tx, s); err != nil {
+				t.Errorf("sweep %d: %v", i, err)
+			}
+		}
+		if err := w.store.putPause(t.Context(), tx, Pause{Repository: repo, Workspace: "paused", Reason: "x", Actor: "ann", At: now}); err != nil {
+			return err
+		}
+		for _, l := range looks {
+			l.Repository, l.Workspace, l.Run = repo, "net", "r"
+			if err := w.store.putLook(t.Context(), tx, l); err != nil {
+				return err
+			}
+		}
+		found := FindingRow{Key: "k", Address: "a", Class: drift.ClassNode, Cause: drift.CauseOutside, StoppedAt: now}
+		if err := w.store.putFindings(t.Context(), tx, repo, "net", now, []FindingRow{found}); err != nil {
+			return err
+		}
+		if err := w.store.putFindings(t.Context(), tx, repo, "mended", hours(48), []FindingRow{found}); err != nil {
+			return err
+		}
+		return w.store.putFindings(t.Context(), tx, repo, "mended", hours(24), nil)
+	})
+	var all []DriftHistory
+	w.tx(func(tx *sql.Tx) error {
+		var more int
+		var err error
+		all, more, err = w.store.driftHistories(t.Context(), tx)
+		if more != 0 {
+			t.Errorf("%d more, want none", more)
+		}
+		return err
+	})
+	var names []string
+	for _, h := range all {
+		name := h.Workspace
+		if h.Overdue {
+			name += " overdue"
+		}
+		names = append(names, name)
+	}
+	if diff := cmp.Diff([]string{"dark", "net", "late overdue", "mended"}, names); diff != "" {
+		t.Fatal(diff)
+	}
+	net := all[1]
+	if net.Fights != 1 || all[3].Fights != 0 || !net.Since.Equal(hours(2)) || !net.CheckedAt.Equal(hours(1)) {
+		t.Errorf("the row: %+v", net)
+	}
+	var turned []time.Time
+	for _, l := range net.Turns {
+		turned = append(turned, l.At)
+	}
+	// The hours at which something else was seen than before. What is older than a month is not told.
+	if diff := cmp.Diff([]time.Time{hours(2), hours(3), hours(5), hours(6)}, turned); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(two, net.Turns[0].Counts); diff != "" {
+		t.Error(diff)
+	}
+}
