@@ -173,7 +173,7 @@ func (r *configReader) syntax(err error, data []byte) {
 		text = text[len(m[0]):]
 	}
 	p.Text = "not YAML: " + strings.ReplaceAll(text, "\n", " ")
-	p.Line = syntaxLine(p.Line, text, data)
+	p.Line = SyntaxLine(p.Line, text, data)
 	switch anchor := yamlUnknownAnchor.FindStringSubmatch(text); {
 	case anchor != nil:
 		p.Line = lineWith(data, func(line []byte) bool { return bytes.Contains(line, []byte("*"+anchor[1])) })
@@ -192,10 +192,10 @@ func (r *configReader) syntax(err error, data []byte) {
 	r.tell(p)
 }
 
-// syntaxLine returns the line at which the YAML library stumbles. What it names itself is often where the list or mapping
-// around it begins, less one. So parse the file up to each line from there on until the same error appears. Long files are
+// SyntaxLine returns the line at which the YAML library stumbles over a file, with the text of its error and the line that it
+// names. What it names itself is often where the list or mapping around it begins, less one. So parse the file up to each line from there on until the same error appears. Long files are
 // not worth it.
-func syntaxLine(from int, text string, data []byte) int {
+func SyntaxLine(from int, text string, data []byte) int {
 	const maxBytes, maxLines = 256 << 10, 500
 	if len(data) > maxBytes {
 		return from
@@ -397,6 +397,10 @@ func (r *configReader) truth(n *yaml.Node, what string) (value, ok bool) {
 
 // choice returns text that is one of a few.
 func (r *configReader) choice(n *yaml.Node, what string, choices []string) (string, bool) {
+	if n.Kind == yaml.ScalarNode && (n.Tag == "!!bool" || n.Tag == "!!int") && !slices.Contains(choices, n.Value) {
+		r.wrong(n, choiceFix(n.Value, choices), "%s is %s", what, plain(n.Value))
+		return "", false
+	}
 	value, ok := r.text(n, what)
 	if ok && !slices.Contains(choices, value) {
 		r.wrong(n, choiceFix(value, choices), "%s is %s", what, quote(value))

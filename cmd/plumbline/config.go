@@ -215,18 +215,22 @@ func (r *configReader) together(c *serverConfig, listen, publicURL setting) {
 		if f.webhookSecret != "" {
 			continue
 		}
+		forge := "the forge " + shown(f.name)
+		if f.name == "" { // its type is wrong, which is told
+			forge = "the forge here"
+		}
 		switch place := f.place; {
 		case f.poll == 0:
-			r.wrong(place, "set webhook_secret, or poll", "the forge %s is told of nothing: it has no webhook_secret, and poll is off", shown(f.name))
+			r.wrong(place, "set webhook_secret, or poll", "%s is told of nothing: it has no webhook_secret, and poll is off", forge)
 		case c.listen != "" && !isLoopback(c.listen):
 			if listen.place.Line == 0 && listen.place.File != "" {
 				place = listen.place
 			}
 			r.wrong(place, "set webhook_secret to a long random text, and the same one in the forge's webhook; or listen on 127.0.0.1",
-				"listen is %s, where others than this machine reach it, and the forge %s has no webhook_secret: anybody could send it events", shown(c.listen), shown(f.name))
+				"listen is %s, where others than this machine reach it, and %s has no webhook_secret: anybody could send it events", shown(c.listen), forge)
 		case publicURL.set && c.publicURL != "" && !isLoopbackURL(c.publicURL):
 			r.warn(place, "set webhook_secret, and the same one in the forge's webhook, or leave /webhook/ out of what the proxy passes on",
-				"the forge %s has no webhook_secret, so its webhooks are not taken; it is polled", shown(f.name))
+				"%s has no webhook_secret, so its webhooks are not taken; it is polled", forge)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"runtime"
@@ -170,7 +171,11 @@ func (r *configReader) app(f *forgeConfig, n *yaml.Node, base string) {
 		path := r.path(file, "private_key_file", base, "")
 		key, err := readPrivateKey(path)
 		if err != nil {
-			r.wrong(file.place, "", "private_key_file %s: %v", path, err)
+			fix := ""
+			if errors.Is(err, fs.ErrNotExist) {
+				fix = "put there the private key that the App's settings page made; the path is seen from " + r.file
+			}
+			r.wrong(file.place, fix, "private_key_file %s: %v", path, err)
 		}
 		f.privateKey = key
 	}

@@ -104,10 +104,15 @@ func (r *configReader) syntax(err error, data []byte) {
 		at.Line, _ = strconv.Atoi(m[1]) // no line: 0, the file as a whole
 		text = m[2]
 	}
+	at.Line = workspaces.SyntaxLine(at.Line, text, data)
 	if m := yamlAnchor.FindStringSubmatch(text); m != nil {
 		before, _, _ := strings.Cut(string(data), "*"+m[1])
 		at.Line = 1 + strings.Count(before, "\n")
 		r.wrong(at, "put text that begins with * in quotes", "not YAML: an alias has no anchor before it")
+		return
+	}
+	if strings.Contains(text, "did not find expected") { // words of the library alone, signs in quotes included
+		r.wrong(at, "look at how this line and those above it are indented, and whether each bracket and quote is closed", "not YAML: %s", text)
 		return
 	}
 	if strings.ContainsAny(text, "'`\"") {
@@ -138,7 +143,7 @@ func (r *configReader) mapping(n *yaml.Node, what string, known ...string) map[s
 		key, value := n.Content[i], n.Content[i+1]
 		switch {
 		case key.Kind != yaml.ScalarNode:
-			r.wrong(r.at(key), "", "a key in %s is %s, not text", what, kindOf(key))
+			r.wrong(r.at(key), "known keys are "+strings.Join(known, ", "), "a key in %s is %s, not text", what, kindOf(key))
 		case !slices.Contains(known, key.Value):
 			fix := "known keys are " + strings.Join(known, ", ")
 			if near := nearestKey(key.Value, known); near != "" {
@@ -185,7 +190,7 @@ func (r *configReader) scalar(n *yaml.Node, what string, secret bool) setting {
 	at := r.at(n)
 	switch {
 	case n.Kind != yaml.ScalarNode:
-		r.wrong(at, "", "%s takes one value, not %s", what, kindOf(n))
+		r.wrong(at, "write one value", "%s takes one value, not %s", what, kindOf(n))
 		return setting{}
 	case n.Tag == "!!null":
 		r.wrong(at, `give it a value, or remove the key`, "%s has no value", what)

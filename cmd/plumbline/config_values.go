@@ -185,7 +185,7 @@ func (r *configReader) choice(s setting, what, otherwise string, choices ...stri
 	if !slices.Contains(choices, s.text) {
 		fix := "write one of " + strings.Join(choices, ", ")
 		if near := nearestKey(s.text, choices); near != "" {
-			fix = fmt.Sprintf("did you mean %q?", near)
+			fix = fmt.Sprintf("did you mean %q? it is one of %s", near, strings.Join(choices, ", "))
 		}
 		r.wrong(s.place, fix, "the %s is %s", what, shown(s.written))
 		return otherwise
