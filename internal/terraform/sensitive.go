@@ -9,7 +9,9 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclparse"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
 )
 
 // sensitiveValues returns what the environment gives to variables that the root module in dir declares as sensitive.
@@ -59,15 +61,18 @@ func sensitiveVariables(file string) (names []string) {
 	for _, block := range content.Blocks {
 		attributes, _, _ := block.Body.PartialContent(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "sensitive"}}})
 		if a, ok := attributes.Attributes["sensitive"]; ok {
-			if yes, diags := a.Expr.Value(nil); !diags.HasErrors() && yes.RawEquals(cty.True) {
-				names = append(names, block.Labels[0])
+			if yes, diags := a.Expr.Value(nil); !diags.HasErrors() {
+				if yes, err := convert.Convert(yes, cty.Bool); err == nil && yes.RawEquals(cty.True) { // Terraform takes "true" too
+					names = append(names, block.Labels[0])
+				}
 			}
 		}
 	}
 	return names
 }
 
-// worthHiding returns a value as it is given, and the strings in it if it is a list or an object. Short ones would blacken
+// worthHiding returns a value as it is given, and the strings and numbers in it if it is a list or an object, which
+// Terraform reads in its own language. Short ones would blacken
 // words of a message and protect nothing.
 func worthHiding(value string) []string {
 	var all []string
@@ -79,6 +84,17 @@ func worthHiding(value string) []string {
 	add(value)
 	for line := range strings.Lines(value) {
 		add(line)
+	}
+	if expr, diags := hclsyntax.ParseExpression([]byte(value), "", hcl.InitialPos); !diags.HasErrors() {
+		read, _ := expr.Value(nil)
+		_ = cty.Walk(read, func(_ cty.Path, v cty.Value) (bool, error) {
+			if (v.Type() == cty.String || v.Type() == cty.Number) && v.IsKnown() && !v.IsNull() {
+				if s, err := convert.Convert(v, cty.String); err == nil {
+					add(s.AsString())
+				}
+			}
+			return true, nil
+		})
 	}
 	var tree any
 	if json.Unmarshal([]byte(value), &tree) == nil {
