@@ -161,6 +161,9 @@ func (h *errand) judgeSpan(ctx context.Context, span gitrepo.Span, row ChangeRow
 	if err != nil {
 		return nil, err
 	}
+	if g.Scratch {
+		plans = nil // they were made under rules that nobody knows any more
+	}
 	for _, w := range g.Affected {
 		all = append(all, judged{w, judgeMerge(w, row.Head.Commit, plans[w.Name], applied[w.Name], approvers)})
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/internal/audit"
+	"github.com/plumbline-dev/plumbline/internal/gitrepo"
+	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
 // applies are the apply operations of the repository in their order, as "#change cause workspace:status…".
@@ -325,4 +327,22 @@ func TestUnfinishedPlanIsNotReviewed(t *testing.T) {
 	_, runs := d.last(number, KindApply)
 	d.want("runs", statuses(runs), "network:queued")
 	d.want("reviewed", runs["network"].Reviewed, "")
+}
+
+// TestNothingCountsAsReviewedWithoutABase merges onto a branch whose rules nobody can read: the change is under its own, and a
+// plan from before was made under others.
+func TestNothingCountsAsReviewedWithoutABase(t *testing.T) {
+	d := newDocket(t, 1, docketFiles(), nil)
+	number := d.opened("alice", "more", bump("app", "2"))
+	h := &errand{Engine: d.engines[0], repo: Repository{ID: d.id}}
+	app := &workspaces.Workspace{Name: "app", Dir: "app", Apply: "on-merge"}
+	for _, scratch := range []bool{false, true} {
+		all, err := h.judgeSpan(d.Context(), gitrepo.Span{Change: number}, d.row(number), ground{Affected: []*workspaces.Workspace{app}, Scratch: scratch})
+		if err != nil || len(all) != 1 {
+			t.Fatalf("judged %+v: %v", all, err)
+		}
+		if reviewed := all[0].Reviewed != ""; reviewed == scratch {
+			t.Errorf("with a base: %v; reviewed: %v", !scratch, reviewed)
+		}
+	}
 }
