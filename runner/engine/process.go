@@ -64,7 +64,7 @@ func (e *Engine) enter(ctx context.Context, site string) error {
 		if _, err := tx.ExecContext(ctx, "UPDATE repository SET poll_at = 0"); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO process (id, site, host, started_at, beat, ended_at) VALUES ($1, $2, $3, $4, 1, 0)", e.process, site, host, now)
+		_, err := tx.ExecContext(ctx, "INSERT INTO process (id, site, host, started_at, beat, beat_at, ended_at) VALUES ($1, $2, $3, $4, 1, $4, 0)", e.process, site, host, now)
 		return err
 	})
 	if err != nil {
@@ -78,7 +78,7 @@ func (e *Engine) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.rhythm.soft)
 	defer cancel()
 	err := e.DB.Tx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE process SET ended_at = $1 WHERE id = $2 AND ended_at = 0", millis(e.Now()), e.process)
+		_, err := tx.ExecContext(ctx, "UPDATE process SET ended_at = $1, beat_at = $1 WHERE id = $2 AND ended_at = 0", millis(e.Now()), e.process)
 		return err
 	})
 	if err != nil {
@@ -155,7 +155,7 @@ func (e *Engine) beatOnce(ctx context.Context, others listener) (dead []string, 
 	err = e.DB.Tx(ctx, func(tx *sql.Tx) error {
 		clear(beats)
 		var err error
-		if alive, err = e.store.change1(ctx, tx, "UPDATE process SET beat = beat + 1 WHERE id = $1 AND ended_at = 0", e.process); err != nil {
+		if alive, err = e.store.change1(ctx, tx, "UPDATE process SET beat = beat + 1, beat_at = $1 WHERE id = $2 AND ended_at = 0", millis(e.Now()), e.process); err != nil {
 			return err
 		}
 		rows, err := list(ctx, tx, func(row scanner) (r struct {

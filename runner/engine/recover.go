@@ -19,16 +19,32 @@ const lockedFor = 2 * time.Minute
 // without that being known, so that the workspace is not closed for ever.
 const examinedFor = 15 * time.Minute
 
+// begunFor is how long after the last sign of life of a process what it had begun may still have begun: the heart beats only
+// so often, and Terraform takes its lock a moment after it was started.
+const begunFor = time.Minute
+
+// lives is what is known of the end of a process.
+type lives struct{ ended, last time.Time }
+
+func scanLives(row scanner) (l lives, err error) {
+	var ended, last int64
+	err = row.Scan(&ended, &last)
+	return lives{moment(ended), moment(last)}, err
+}
+
 // recoverRun sees what became of a run whose worker is gone: r.Owner is a dead process, or this one. A run that has
 // applied nothing is given back; one that was applying is examined. After an error it is tried again.
 func (e *Engine) recoverRun(ctx context.Context, r Run) error {
 	t := &task{Engine: e, run: r}
 	died := time.Time{}
 	err := e.DB.Tx(ctx, func(tx *sql.Tx) (err error) {
-		if ended, ok, err := first(ctx, tx, scanNumber, "SELECT ended_at FROM process WHERE id = $1", r.Owner); err != nil {
+		owner, _, err := first(ctx, tx, scanLives, "SELECT ended_at, beat_at FROM process WHERE id = $1", r.Owner)
+		if err != nil {
 			return err
-		} else if ok {
-			died = moment(ended)
+		}
+		if died = owner.ended; !owner.last.IsZero() {
+			// Its run was over then, however late that is noticed: a lock that was taken later is not its own.
+			t.run.EndedAt = owner.last.Add(begunFor)
 		}
 		if r.Kind == KindPlan || r.Phase != PhaseApplying {
 			return t.giveBack(ctx, tx)

@@ -565,6 +565,11 @@ func TestExaminationEnds(t *testing.T) {
 		return err
 	})
 	r.Phase, r.Plan = PhaseApplying, plan.Plan
+	died := time.Now()
+	w.tx(func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(t.Context(), "INSERT INTO process (id, site, host, started_at, beat, beat_at, ended_at) VALUES ('dead', 'there', 'here', 1, 1, $1, $1)", millis(died))
+		return err
+	})
 	w.Installer = terraform.NewInstaller(terraform.InstallerOptions{CacheDir: t.TempDir(), SearchPath: t.TempDir(), ReleasesURL: "http://127.0.0.1:1"})
 	if err := w.recoverRun(t.Context(), r); err == nil {
 		t.Error("there is no Terraform, and it was found out all the same")
@@ -574,8 +579,13 @@ func TestExaminationEnds(t *testing.T) {
 	if err := w.recoverRun(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	if _, o := w.look(r, Interrupted); !strings.Contains(o.Error, "could not be found out") {
+	now, o := w.look(r, Interrupted)
+	if !strings.Contains(o.Error, "could not be found out") {
 		t.Errorf("the account is %q", o.Error)
+	}
+	// Whoever has locked the state by hand since the server died is not taken for this run.
+	if at := now.EndedAt; at.Before(now.StartedAt) || at.After(died.Add(2*begunFor)) {
+		t.Errorf("its process died at %v, and it ended at %v", died, at)
 	}
 }
 

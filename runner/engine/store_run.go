@@ -133,7 +133,8 @@ func (s *store) setOwner(ctx context.Context, tx *sql.Tx, r Run, owner string) (
 
 // stepRun takes a run from the status it has in r to the next one, and writes what else r has learnt: Reviewed, Plan,
 // Fingerprint and Result. It refuses a step that the table of statuses lacks. It is errTaken if the row no longer has r's
-// status and owner, so a process that was taken for dead cannot write what it finds later.
+// status and owner, so a process that was taken for dead cannot write what it finds later. A run whose process died ended
+// when r.EndedAt says, if that is known.
 //
 // A run that is given back (Queued) though it was asked to stop becomes Superseded. The run is returned as it now is.
 func (s *store) stepRun(ctx context.Context, tx *sql.Tx, r Run, to Status) (Run, error) {
@@ -160,6 +161,9 @@ func (s *store) stepRun(ctx context.Context, tx *sql.Tx, r Run, to Status) (Run,
 	now.Reviewed, now.Plan, now.Fingerprint, now.Result = r.Reviewed, r.Plan, r.Fingerprint, r.Result
 	if to.Ended() {
 		now.EndedAt = s.now().UTC().Truncate(time.Millisecond)
+		if !r.EndedAt.IsZero() && r.EndedAt.Before(now.EndedAt) {
+			now.EndedAt = later(r.EndedAt, now.StartedAt)
+		}
 	}
 	err = s.must(ctx, tx, `UPDATE run SET status = $1, phase = '', owner = '', cancel = 0, reviewed = $2, plan = $3, fingerprint = $4, result = $5, ended_at = $6, writes = $7 WHERE id = $8`,
 		string(to), now.Reviewed, now.Plan, now.Fingerprint, encode(now.Result), millis(now.EndedAt), bit(now.Writes), now.ID)

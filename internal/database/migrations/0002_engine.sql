@@ -7,6 +7,7 @@ CREATE TABLE process (
   host TEXT NOT NULL,
   started_at BIGINT NOT NULL,
   beat BIGINT NOT NULL,          -- counts up while it lives; nobody compares clocks
+  beat_at BIGINT NOT NULL DEFAULT 0, -- when it last did, by the clock of its host: for the locks that it left there
   ended_at BIGINT NOT NULL
 );
 
