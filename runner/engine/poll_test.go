@@ -400,6 +400,29 @@ func TestPollingIsOff(t *testing.T) {
 	}
 }
 
+// TestOldCommandsAreKnownAgain: a look sees the last comment of a quiet repository again and again, and where nobody polled
+// for a long time also what came before. None of it is done once more because its event is old.
+func TestOldCommandsAreKnownAgain(t *testing.T) {
+	t.Parallel()
+	w := newPollWorld(t, nil)
+	w.poll()
+	n := w.open("one", "main")
+	w.g.Comment(t, w.repo, "ann", n, "plumbline plan")
+	time.Sleep(time.Second) // how far a look has seen is known by the second
+	w.g.Comment(t, w.repo, "ann", n, "plumbline apply")
+	w.poll()
+	w.expect("two commands", "push main", fmt.Sprintf("change-opened #%d", n), fmt.Sprintf("comment #%d plumbline plan", n), fmt.Sprintf("comment #%d plumbline apply", n))
+	w.ahead += 40 * 24 * time.Hour
+	if err := w.e.trim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.poll()
+	w.expect("quiet for forty days")
+	if got := text(t, w.e, "SELECT payload FROM event WHERE kind = 'comment'"); !strings.Contains(got, "plumbline apply") || strings.Contains(got, "plumbline plan") {
+		t.Errorf("kept of the comments is %s, want the last one", got)
+	}
+}
+
 // TestStopGivesThePollBack: a look that is cut short is due at once, and says nothing bad of the repository.
 func TestStopGivesThePollBack(t *testing.T) {
 	t.Parallel()

@@ -523,7 +523,7 @@ func oldRowsAreTrimmed(t *testing.T, o database.Options) {
 func oldOperationsAreTrimmed(t *testing.T, o database.Options) {
 	e, w := life(t, o)
 	longAgo := e.Now().AddDate(-2, 0, 0)
-	for n, state := range map[int]forge.State{1: forge.Merged, 2: forge.Open, 3: forge.Merged} {
+	for n, state := range map[int]forge.State{1: forge.Merged, 2: forge.Open, 3: forge.Merged, 4: forge.Merged, 5: forge.Merged} {
 		c := change(n, e.Now())
 		c.State, c.MergeCommit = state, fmt.Sprint("m", n)
 		if state != forge.Open {
@@ -543,7 +543,13 @@ func oldOperationsAreTrimmed(t *testing.T, o database.Options) {
 	plan, apply := ended(KindPlan, 1, "a"), ended(KindApply, 1, "a")
 	open, newest := ended(KindPlan, 2, "a"), ended(KindApply, 3, "a")
 	unread, pointed := ended(KindPlan, 1, "b"), ended(KindPlan, 1, "c")
+	// What the first one of these held, the second one applied: without it, it would look as if it waited still.
+	first, _ := w.add(KindApply, 4, "d", "e")
+	w.end(w.claim(first, "d", "p"), Applied)
+	w.end(w.claim(first, "e", "p"), Held)
+	second, third := ended(KindApply, 4, "e"), ended(KindApply, 5, "e")
 	exec(t, e, "UPDATE run SET ended_at = $1, created_at = $2", millis(longAgo), millis(longAgo)+1)
+	exec(t, e, "UPDATE run SET created_at = $1 WHERE operation IN ($2, $3) AND workspace = 'e'", millis(longAgo), first.ID, second)
 	exec(t, e, "UPDATE run SET created_at = $1 WHERE operation = $2", millis(longAgo), apply)
 	exec(t, e, "UPDATE operation SET ended_at = $1, finished_at = $1", millis(longAgo))
 	exec(t, e, "UPDATE operation SET unread = 1 WHERE id = $1", unread)
@@ -555,11 +561,11 @@ func oldOperationsAreTrimmed(t *testing.T, o database.Options) {
 	if err := e.trim(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	want := strings.Join([]string{open, newest, unread, pointed, young}, " ")
+	want := strings.Join([]string{open, newest, unread, pointed, first.ID, second, third, young}, " ")
 	if got := text(t, e, "SELECT id FROM operation ORDER BY id"); got != want {
 		t.Errorf("operations left: %s\nwant %s, and neither %s nor %s", got, want, plan, apply)
 	}
-	if got := text(t, e, "SELECT operation FROM run ORDER BY operation"); got != want {
+	if got := text(t, e, "SELECT DISTINCT operation FROM run ORDER BY operation"); got != want {
 		t.Errorf("runs are left of: %s\nwant %s", got, want)
 	}
 }
