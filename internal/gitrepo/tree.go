@@ -44,6 +44,8 @@ type Tree struct {
 	sizes    conversation // cat-file --batch-check
 	crew     crew         // reaps children and prefetches
 
+	failed atomic.Pointer[error] // see Failed
+
 	lone    atomic.Int32 // directories read one by one
 	loading sync.Mutex   // held by whoever reads all directories
 	loaded  bool         // all that can be read were; guarded by loading
@@ -282,7 +284,7 @@ func (t *Tree) target(link entry) (string, error) {
 		if err := t.alive(); err != nil {
 			return "", err
 		}
-		err := t.contents.ask([]string{link.id.String()}, upTo(maxTarget), func(o object) error {
+		err := t.ask(&t.contents, []string{link.id.String()}, upTo(maxTarget), func(o object) error {
 			data = o.data
 			if data == nil {
 				return fmt.Errorf("symlink %q has a target of %d bytes: %w", link.name, o.size, fs.ErrInvalid)
@@ -320,10 +322,44 @@ func validName(name string) bool {
 	return true
 }
 
+// Failed returns the first error of a read that was not the fault of what was
+// read: Git failed, or the Tree's context was done. Whoever reads files as an
+// [fs.FS] and makes sense of those that cannot be read asks it afterwards, so
+// as not to take the end of a process for something that somebody committed.
+func (t *Tree) Failed() error {
+	if failed := t.failed.Load(); failed != nil {
+		return *failed
+	}
+	return nil
+}
+
+// note keeps err for Failed, and returns it.
+func (t *Tree) note(err error) error {
+	if err != nil {
+		t.failed.CompareAndSwap(nil, &err)
+	}
+	return err
+}
+
+// ask asks a child, and notes its failure. What receive returns is about the
+// object, and so is that it is missing.
+func (t *Tree) ask(c *conversation, names []string, make allocate, receive func(object) error) error {
+	var refused error
+	err := c.ask(names, make, func(o object) error {
+		refused = receive(o)
+		return refused
+	})
+	var missing *missingError
+	if err == nil || refused != nil || errors.As(err, &missing) {
+		return err
+	}
+	return t.note(err)
+}
+
 // alive says why the Tree can no longer be read, or nil.
 func (t *Tree) alive() error {
 	if t.ctx.Err() != nil {
-		return context.Cause(t.ctx)
+		return t.note(context.Cause(t.ctx))
 	}
 	return nil
 }
@@ -343,7 +379,7 @@ func (t *Tree) dir(e entry) (*dir, error) {
 		// Not there or refused by parseDir: read it alone to tell why.
 	}
 	var d *dir
-	err := t.contents.ask([]string{e.id.String()}, whole, func(o object) (err error) {
+	err := t.ask(&t.contents, []string{e.id.String()}, whole, func(o object) (err error) {
 		if o.kind != "tree" {
 			return fmt.Errorf("object %s is a %s, not a tree: the repository is damaged", e.id, o.kind)
 		}
@@ -409,7 +445,7 @@ func (t *Tree) loadDirs(ids []id) error {
 func (t *Tree) read(ids []id, receive func(object) error) error {
 	const few = 4 * askLimit // starting a child costs as much as four rounds
 	if len(ids) > few {
-		return t.repo.git.bulk(t.ctx, ids, bulkChildren, receive)
+		return t.note(t.repo.git.bulk(t.ctx, ids, bulkChildren, receive))
 	}
 	return t.askAll(ids, receive)
 }
@@ -421,7 +457,7 @@ func (t *Tree) askAll(ids []id, receive func(object) error) error {
 		for n, i := range part {
 			names[n] = i.String()
 		}
-		err := t.contents.ask(names, upTo(keepLimit), receive)
+		err := t.ask(&t.contents, names, upTo(keepLimit), receive)
 		var missing *missingError
 		if err != nil && !errors.As(err, &missing) {
 			return err
@@ -464,7 +500,7 @@ func (t *Tree) content(e entry, own bool) ([]byte, error) {
 		return nil, err
 	}
 	var data []byte
-	err := t.contents.ask([]string{e.id.String()}, whole, func(o object) error {
+	err := t.ask(&t.contents, []string{e.id.String()}, whole, func(o object) error {
 		if o.kind != "blob" {
 			return fmt.Errorf("object %s is a %s, not a blob: the repository is damaged", e.id, o.kind)
 		}
@@ -486,7 +522,7 @@ func (t *Tree) size(e entry) (int64, error) {
 		return 0, err
 	}
 	var size int64
-	err := t.sizes.ask([]string{e.id.String()}, nil, func(o object) error {
+	err := t.ask(&t.sizes, []string{e.id.String()}, nil, func(o object) error {
 		size = o.size
 		return nil
 	})

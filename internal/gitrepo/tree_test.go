@@ -649,6 +649,9 @@ func TestTreeAfterItsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := tr.ReadFile("none"); !errors.Is(err, fs.ErrNotExist) || tr.Failed() != nil {
+		t.Errorf("a file that is not there: %v, failed %v", err, tr.Failed())
+	}
 	enough := errors.New("enough")
 	cancel(enough)
 	expect := func(want error) {
@@ -668,6 +671,9 @@ func TestTreeAfterItsEnd(t *testing.T) {
 		}
 	}
 	expect(enough)
+	if err := tr.Failed(); !errors.Is(err, enough) {
+		t.Errorf("failed: %v, want %v", err, enough)
+	}
 	for range 2 {
 		if err := tr.Close(); err != nil {
 			t.Error(err)

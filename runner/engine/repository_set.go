@@ -52,6 +52,13 @@ func (c *clone) discover(ctx context.Context, commit string) (knownSet, error) {
 	}
 	defer func() { _ = tree.Close() }()
 	set, err := workspaces.Discover(ctx, tree, workspaces.Options{Facts: c.facts})
+	if err != nil && ctx.Err() != nil {
+		return knownSet{}, context.Cause(ctx)
+	}
+	if failed := tree.Failed(); failed != nil {
+		// It may look as if a file could not be read, which is nothing to remember of a commit.
+		return knownSet{}, fmt.Errorf("find the workspaces of commit %s of %s: %w", commit, c.id, failed)
+	}
 	if err != nil {
 		err = fmt.Errorf("find the workspaces of commit %s of %s: %w", commit, c.id, err)
 		if len(workspaces.Problems(err)) == 0 {
@@ -137,6 +144,9 @@ func (c *clone) materialise(ctx context.Context, commit, workspace, site string)
 	}
 	defer func() { _ = tree.Close() }()
 	inputs, err := set.Inputs(ctx, tree, w)
+	if failed := tree.Failed(); failed != nil {
+		err = failed
+	}
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", c.id, err)
 	}

@@ -247,6 +247,40 @@ func TestCloneBrokenConfiguration(t *testing.T) {
 	}
 }
 
+// TestCloneIsInterrupted ends whoever looks for workspaces first at any moment: who comes next must not be told of it.
+func TestCloneIsInterrupted(t *testing.T) {
+	t.Parallel()
+	files := someFiles()
+	files["plumbline.yaml"] = "version: 1\n"
+	h := startHub(t, files)
+	dir := t.TempDir()
+	tip, err := h.clone(t, dir, h.client).fetchBranch(t.Context(), "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	preempted := errors.New("somebody goes first")
+	ended := 0
+	for n := range 60 {
+		c := h.clone(t, dir, h.client)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		timer := time.AfterFunc(time.Duration(n)*time.Millisecond/4, func() { cancel(preempted) })
+		if _, err := c.set(ctx, tip); err != nil {
+			ended++
+			if !errors.Is(err, preempted) || len(workspaces.Problems(err)) > 0 {
+				t.Errorf("after %d: %v", n, err)
+			}
+		}
+		timer.Stop()
+		cancel(nil)
+		if set, err := c.set(t.Context(), tip); err != nil || len(set.Workspaces) == 0 {
+			t.Errorf("the next one after %d: %v", n, err)
+		}
+	}
+	if ended == 0 {
+		t.Error("none was interrupted")
+	}
+}
+
 // Whoever comes while a fetch is under way shares the next one.
 func TestCloneFetchesTogether(t *testing.T) {
 	t.Parallel()
