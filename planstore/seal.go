@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // A sealed object is one clear line, the header, and then a stream sealed with AES-256-GCM-HKDF in segments, for which
@@ -96,6 +97,15 @@ func (e *BrokenError) Error() string {
 	return fmt.Sprintf("%s in %s: %s", e.ID, e.Place, e.Detail)
 }
 
+// packers are used again: each takes a megabyte.
+var packers = sync.Pool{New: func() any {
+	w, err := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
+	if err != nil {
+		panic(err) // the level exists
+	}
+	return w
+}}
+
 // readPart reads a part to its end and packs it on the way. Who gets it closes it.
 func readPart(name string, r io.Reader) (_ part, err error) {
 	p := part{Name: name, Packed: name != partPlan, data: &spool{}}
@@ -107,10 +117,9 @@ func readPart(name string, r io.Reader) (_ part, err error) {
 	stored := &counter{w: p.data}
 	digest := sha256.New()
 	if p.Packed {
-		packer, levelErr := gzip.NewWriterLevel(stored, gzip.BestSpeed)
-		if levelErr != nil {
-			return part{}, levelErr
-		}
+		packer := packers.Get().(*gzip.Writer)
+		defer packers.Put(packer)
+		packer.Reset(stored)
 		p.Bytes, err = copyAll(io.MultiWriter(packer, digest), r)
 		err = errors.Join(err, packer.Close())
 	} else {
