@@ -221,7 +221,7 @@ func Help() string {
 	return "**What can be commented here**, alone on the first line:\n\n" +
 		"| Comment | What it does |\n| --- | --- |\n" +
 		"| `plumbline plan` | plans every workspace that this change affects |\n" +
-		"| `plumbline apply` | applies the plans shown here, if they still hold; after a merge, what was held |\n" +
+		"| `plumbline apply` | applies the plans shown here, if they still hold; after a merge, what was held, failed or not started |\n" +
 		"| `plumbline unlock` | shows who holds Terraform's state lock, and releases it if that run is surely gone |\n" +
 		"| `plumbline help` | shows this |\n\n" +
 		"`-w NAME` picks one workspace and can be repeated: `plumbline plan -w network -w \"clusters/my prod\"`. " +

@@ -233,7 +233,7 @@ func TestWebhookRefusals(t *testing.T) {
 		says   string
 	}{
 		"accepted":           {status: 202, says: `"accepted":1`},
-		"no such forge":      {path: "/webhook/" + canary, status: 404, says: "no forge of this name"},
+		"no such forge":      {path: "/webhook/" + canary, status: 404, says: "a forge in server.yaml that has a webhook_secret"},
 		"no forge":           {path: "/webhook/", status: 404},
 		"more path":          {path: "/webhook/github/more", status: 404},
 		"slash at the end":   {path: "/webhook/github/", status: 404},

@@ -151,7 +151,7 @@ func (h *webhooks) refuse(w http.ResponseWriter, req *http.Request, name string,
 func refusal(err error) (status int, reason string) {
 	switch {
 	case errors.Is(err, errNoForge):
-		return http.StatusNotFound, "no forge of this name is configured; webhooks go to /webhook/NAME"
+		return http.StatusNotFound, "webhooks go to /webhook/NAME, with the name of a forge in server.yaml that has a webhook_secret"
 	case errors.Is(err, errTooLarge):
 		return http.StatusRequestEntityTooLarge, "a webhook may have 25 MB"
 	case errors.Is(err, errSlow):

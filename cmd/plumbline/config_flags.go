@@ -17,7 +17,7 @@ import (
 func configFlags() []cli.Flag {
 	return append(storageFlags(),
 		overFlag("listen", "`ADDRESS` to listen on"),
-		overFlag("public_url", "`URL` at which people reach the pages"),
+		overFlag("public_url", "`URL` of this server, for statuses that have no comment to point to"),
 		overFlag("plan_store", "`LOCATION` of plans: a directory or s3://BUCKET/PREFIX"),
 		overFlag("plan_kms_key", "`KEY` of AWS KMS that wraps the keys of plans: an ARN, an id or alias/NAME"),
 		overFlag("parallel", "run `N` workspaces at once; 0 for as many as there are cores"),
