@@ -171,6 +171,13 @@ func TestOnlyConfiguredKMSKeysAreTrusted(t *testing.T) {
 	if err := refused(t, open(t, options), forged.ID, planstore.OtherKey); err != nil {
 		t.Error(err)
 	}
+	// An alias says nothing about the key, so KMS must be told which one it is.
+	aws.SetAlias(awstest.Region, "alias/plans", options.KMSKey)
+	byAlias := options
+	byAlias.KMSKey = "alias/plans"
+	if err := refused(t, open(t, byAlias), forged.ID, planstore.OtherKey); err != nil {
+		t.Error(err)
+	}
 	damage(t, objects(t, options.Location)[0], func(data []byte) []byte {
 		return bytes.ReplaceAll(data, []byte(theirs.KMSKey), []byte(options.KMSKey))
 	})
