@@ -103,7 +103,7 @@ func (r *Runner) examine(ctx context.Context, w *workspaces.Workspace, dir *terr
 	}
 	in.Fate, in.Reason = fate(in, planID)
 	r.opts.Log.Info("interrupted apply", "workspace", w.Name, "plan", planID, "fate", string(in.Fate), "reason", in.Reason)
-	return in, nil
+	return in, nil //nolint:nilerr // that the state cannot be read is a part of what is known
 }
 
 // fate decides what became of an apply from what is known of it.

@@ -250,7 +250,7 @@ func TestDriftIsCorrected(t *testing.T) {
 	}
 	var looks []Look
 	w.tx(func(tx *sql.Tx) (err error) {
-		looks, err = w.store.looks(t.Context(), tx, w.hub.row().ID, "app", 9)
+		looks, err = w.store.newestLooks(t.Context(), tx, w.hub.row().ID, "app", time.Time{}, 9)
 		return err
 	})
 	if len(looks) != 2 || looks[0].Corrected != 1 || looks[0].State != SweepClean {

@@ -378,6 +378,9 @@ func (e *Engine) followSettings(ctx context.Context, tx *sql.Tx, repo RepoID, pr
 		if err := e.store.putFindings(ctx, tx, repo, w.Workspace, now, nil); err != nil {
 			return nil, err
 		}
+		if err := e.store.putLook(ctx, tx, Look{Repository: repo, Workspace: w.Workspace, At: now, State: SweepNever}); err != nil {
+			return nil, err
+		}
 	}
 	return cancelled, nil
 }

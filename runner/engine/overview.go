@@ -33,7 +33,7 @@ type DriftHistory struct {
 	CheckedAt  time.Time // of the newest look that came to an answer; zero before the first
 	Overdue    bool
 	Fights     int    // findings that wait for a person, because something puts them back
-	Turns      []Look // those that saw something else than the look before, or corrected; the newest first
+	Turns      []Look // in the last month, the newest first
 }
 
 // OperationSummary is an operation with what came of it.

@@ -506,11 +506,37 @@ func oldRowsAreTrimmed(t *testing.T, o database.Options) {
 	exec(t, e, "UPDATE operation SET finished_at = 1")
 	exec(t, e, "UPDATE run SET ended_at = 1 WHERE operation = $1", looks[0].ID)
 	exec(t, e, "UPDATE operation SET ended_at = 1 WHERE id = $1", looks[0].ID)
+	// Of the history that a year has passed over, what held then is left, unless the workspace was gone.
+	for _, l := range []struct {
+		workspace string
+		state     SweepState
+		months    int
+	}{
+		{"a", SweepDrifted, 15}, {"a", SweepClean, 14}, {"a", SweepDrifted, 2}, {"b", SweepClean, 20}, {"c", SweepDrifted, 16}, {"c", SweepNever, 13},
+	} {
+		w.tx(func(tx *sql.Tx) error {
+			return w.store.putLook(t.Context(), tx, Look{Repository: repo, Workspace: l.workspace, At: now.AddDate(0, -l.months, 0), State: l.state, Run: fmt.Sprint(l.months)})
+		})
+	}
+	for key, months := range map[string]int{"old": 13, "young": 2} {
+		w.tx(func(tx *sql.Tx) error {
+			at := now.AddDate(0, -months, 0)
+			return errors.Join(w.store.putFindings(t.Context(), tx, repo, key, at, []FindingRow{{Key: key, CorrectedAt: at}}),
+				w.store.putFindings(t.Context(), tx, repo, key+" and there", at, []FindingRow{{Key: key}}),
+				w.store.addCorrection(t.Context(), tx, CorrectionRow{Repository: repo, Workspace: key, Key: key, At: at}))
+		})
+	}
 	if err := e.trim(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := text(t, e, "SELECT id FROM operation WHERE kind = 'drift'") + " " + text(t, e, "SELECT operation FROM run WHERE kind = 'drift'"); got != looks[1].ID+" "+looks[1].ID {
 		t.Errorf("looks left: %s", got)
+	}
+	if got := text(t, e, "SELECT run FROM sweep_history ORDER BY workspace, at"); got != "14 2 20" {
+		t.Errorf("history left: %s", got)
+	}
+	if got := text(t, e, "SELECT workspace FROM finding ORDER BY workspace") + " " + text(t, e, "SELECT key FROM correction"); got != "old and there young young and there young" {
+		t.Errorf("findings and corrections left: %s", got)
 	}
 	if got := text(t, e, "SELECT key FROM event ORDER BY key"); got != fresh+" "+waiting {
 		t.Errorf("events left: %s", got)

@@ -70,12 +70,12 @@ type CorrectionRow struct {
 	At         time.Time
 }
 
-// Look is what one look at a workspace saw.
+// Look is what one look at a workspace saw. As history it holds until the next one.
 type Look struct {
 	Repository RepoID
 	Workspace  string
 	At         time.Time
-	Run        string
+	Run        string // "" where the default branch has the workspace no more: its State is SweepNever again
 	State      SweepState
 	Counts     map[string]int // "cause/class" to how many findings
 	Corrected  int            // findings

@@ -97,30 +97,6 @@ func (s *store) beginCorrection(ctx context.Context, tx *sql.Tx, r Run, receipt 
 	return nil
 }
 
-// putLook writes what a look at a workspace saw.
-func (s *store) putLook(ctx context.Context, tx *sql.Tx, l Look) error {
-	counts, err := pack(l.Counts)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO sweep_history (repository, workspace, at, run, state, counts, corrected) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (repository, workspace, at) DO UPDATE SET run = excluded.run, state = excluded.state, counts = excluded.counts, corrected = excluded.corrected`,
-		string(l.Repository), l.Workspace, millis(l.At), l.Run, string(l.State), counts, l.Corrected)
-	if err != nil {
-		return fmt.Errorf("keep what was seen of %s of %s: %w", l.Workspace, l.Repository, err)
-	}
-	return nil
-}
-
-// looks reads the newest looks at a workspace, the newest first.
-func (s *store) looks(ctx context.Context, tx *sql.Tx, repo RepoID, workspace string, limit int) ([]Look, error) {
-	all, err := list(ctx, tx, scanLook, "SELECT repository, workspace, at, run, state, counts, corrected FROM sweep_history WHERE repository = $1 AND workspace = $2 ORDER BY at DESC LIMIT $3", string(repo), workspace, limit)
-	if err != nil {
-		return nil, fmt.Errorf("read what was seen of %s of %s: %w", workspace, repo, err)
-	}
-	return all, nil
-}
-
 // String says until when and why, for a sentence: "until 2026-11-21 18:00 UTC by ann: the provider is throttled".
 func (p Pause) String() string {
 	until := "until it is resumed"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -39,25 +40,64 @@ func (s *store) driftHistories(ctx context.Context, tx *sql.Tx) (all []DriftHist
 		return nil, 0, fmt.Errorf("count where there is drift to tell of: %w", err)
 	}
 	for i := range all {
-		if all[i].Turns, err = s.lookTurns(ctx, tx, all[i].Repository, all[i].Workspace, since); err != nil {
+		if all[i].Turns, err = s.newestLooks(ctx, tx, all[i].Repository, all[i].Workspace, since, historyTurns); err != nil {
 			return nil, 0, err
 		}
 	}
 	return all, int(n) - len(all), nil
 }
 
-// lookTurns reads the newest looks at a workspace that saw something else than the look before, or corrected; the newest first.
-func (s *store) lookTurns(ctx context.Context, tx *sql.Tx, repo RepoID, workspace string, since time.Time) ([]Look, error) {
-	all, err := list(ctx, tx, scanLook, `SELECT repository, workspace, at, run, state, counts, corrected FROM (
-			SELECT repository, workspace, at, run, state, counts, corrected, LAG(state || ' ' || counts) OVER (ORDER BY at) AS previous
-			FROM sweep_history WHERE repository = $1 AND workspace = $2 AND at >= $3) AS look
-		WHERE previous IS NULL OR previous <> state || ' ' || counts OR corrected > 0 ORDER BY at DESC LIMIT $4`,
-		string(repo), workspace, millis(since), historyTurns)
+// newestLooks reads what looks at a workspace saw since a time, the newest first.
+func (s *store) newestLooks(ctx context.Context, tx *sql.Tx, repo RepoID, workspace string, since time.Time, limit int) ([]Look, error) {
+	all, err := list(ctx, tx, scanLook, "SELECT "+lookColumns+" FROM sweep_history WHERE repository = $1 AND workspace = $2 AND at >= $3 ORDER BY at DESC LIMIT $4",
+		string(repo), workspace, millis(since), limit)
 	if err != nil {
 		return nil, fmt.Errorf("read how drift of %s of %s came and went: %w", workspace, repo, err)
 	}
 	return all, nil
 }
+
+// mostLooks is how much history of a workspace is kept: one that comes and goes with every look would fill the database
+// otherwise.
+const mostLooks = 1000
+
+// putLook writes what a look at a workspace saw, if that is another thing than what the look before saw, or if it has
+// corrected something. What was seen holds until the next row, so looks that see the same need none.
+func (s *store) putLook(ctx context.Context, tx *sql.Tx, l Look) error {
+	before, err := s.newestLooks(ctx, tx, l.Repository, l.Workspace, time.Time{}, 1)
+	if err != nil {
+		return err
+	}
+	if !l.news(before) {
+		return nil
+	}
+	if len(before) > 0 && !l.At.After(before[0].At) {
+		l.At = before[0].At.Add(time.Millisecond) // the clock was set back, and the order is to stay
+	}
+	counts, err := pack(l.Counts)
+	if err == nil {
+		_, err = tx.ExecContext(ctx, "INSERT INTO sweep_history ("+lookColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7)",
+			string(l.Repository), l.Workspace, millis(l.At), l.Run, string(l.State), counts, l.Corrected)
+	}
+	if err == nil {
+		_, err = tx.ExecContext(ctx, `DELETE FROM sweep_history WHERE repository = $1 AND workspace = $2
+			AND at <= (SELECT at FROM sweep_history WHERE repository = $1 AND workspace = $2 ORDER BY at DESC LIMIT 1 OFFSET $3)`, string(l.Repository), l.Workspace, mostLooks)
+	}
+	if err != nil {
+		return fmt.Errorf("keep what was seen of %s of %s: %w", l.Workspace, l.Repository, err)
+	}
+	return nil
+}
+
+// news reports whether a look adds something to the history before it, the newest first.
+func (l Look) news(before []Look) bool {
+	if len(before) == 0 {
+		return l.State != SweepNever
+	}
+	return l.Corrected > 0 || l.State != before[0].State || !maps.Equal(l.Counts, before[0].Counts)
+}
+
+const lookColumns = "repository, workspace, at, run, state, counts, corrected"
 
 func scanLook(row scanner) (Look, error) {
 	var l Look

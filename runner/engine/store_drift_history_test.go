@@ -2,6 +2,8 @@ package engine
 
 import (
 	"database/sql"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -41,7 +43,7 @@ func historyTellsWhatTurned(t *testing.T, w *rowsWorld) {
 		if err := w.store.putPause(t.Context(), tx, Pause{Repository: repo, Workspace: "paused", Reason: "x", Actor: "ann", At: now}); err != nil {
 			return err
 		}
-		for _, l := range looks {
+		for _, l := range slices.Backward(looks) {
 			l.Repository, l.Workspace, l.Run = repo, "net", "r"
 			if err := w.store.putLook(t.Context(), tx, l); err != nil {
 				return err
@@ -91,5 +93,59 @@ func historyTellsWhatTurned(t *testing.T, w *rowsWorld) {
 	}
 	if diff := cmp.Diff(two, net.Turns[0].Counts); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func historyGrowsWithChange(t *testing.T, w *rowsWorld) {
+	start := w.store.now().UTC().Truncate(time.Millisecond)
+	put := func(l Look) {
+		w.tx(func(tx *sql.Tx) error { return w.store.putLook(t.Context(), tx, l) })
+	}
+	look := func(workspace string, hour int, state SweepState, outside int) Look {
+		l := Look{Repository: repo, Workspace: workspace, At: start.Add(time.Duration(hour) * time.Hour), Run: fmt.Sprint("r", hour), State: state}
+		if outside > 0 {
+			l.Counts = map[string]int{"outside/node": outside}
+		}
+		return l
+	}
+	wants := func(when string, got []Look, want ...Look) {
+		t.Helper()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+	}
+	all := func() (of []Look) {
+		w.tx(func(tx *sql.Tx) (err error) {
+			of, err = w.store.newestLooks(t.Context(), tx, repo, "net", time.Time{}, mostLooks+1)
+			return err
+		})
+		return of
+	}
+
+	put(look("net", 0, SweepNever, 0)) // it has gone before anybody looked
+	clean, two, one := look("net", 1, SweepClean, 0), look("net", 3, SweepDrifted, 2), look("net", 5, SweepDrifted, 1)
+	corrected := look("net", 6, SweepClean, 0)
+	corrected.Corrected = 1
+	for _, l := range []Look{clean, look("net", 2, SweepClean, 0), two, look("net", 4, SweepDrifted, 2), one, corrected, look("net", 7, SweepClean, 0)} {
+		put(l)
+	}
+	wants("in order", all(), corrected, one, two, clean)
+
+	back := look("net", 0, SweepNever, 0) // the clock was set back
+	put(back)
+	back.At = corrected.At.Add(time.Millisecond)
+	wants("after the clock went back", all()[:2], back, corrected)
+
+	w.tx(func(tx *sql.Tx) error {
+		for i := range mostLooks { // each look is another than the one before
+			if err := w.store.putLook(t.Context(), tx, look("net", 10+i, SweepDrifted, 1+i%2)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	of := all()
+	if len(of) != mostLooks || of[len(of)-1].Run != "r10" {
+		t.Errorf("%d looks are kept, want the newest %d", len(of), mostLooks)
 	}
 }

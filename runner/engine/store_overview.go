@@ -61,7 +61,10 @@ func (s *store) overview(ctx context.Context, tx *sql.Tx) (Overview, error) {
 		}
 		o.Operations = append(o.Operations, summary)
 	}
-	o.Drift, err = s.driftSummary(ctx, tx)
+	if o.Drift, err = s.driftSummary(ctx, tx); err != nil {
+		return Overview{}, err
+	}
+	o.Drift.Histories, o.Drift.MoreHistories, err = s.driftHistories(ctx, tx)
 	return o, err
 }
 
@@ -92,9 +95,6 @@ func (s *store) driftSummary(ctx context.Context, tx *sql.Tx) (DriftSummary, err
 		return DriftSummary{}, fmt.Errorf("count the findings: %w", err)
 	}
 	d.Overdue, d.Findings = int(overdue), int(findings)
-	if d.Pauses, err = s.pauses(ctx, tx); err != nil {
-		return DriftSummary{}, err
-	}
-	d.Histories, d.MoreHistories, err = s.driftHistories(ctx, tx)
+	d.Pauses, err = s.pauses(ctx, tx)
 	return d, err
 }

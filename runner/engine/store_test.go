@@ -45,6 +45,7 @@ func TestStore(t *testing.T) {
 		"OverviewTellsOfTheNewestOperation": overviewTellsOfTheNewestOperation,
 		"SweepComesBackAsItWasKept":         sweepComesBackAsItWasKept,
 		"FindingsComeAndGo":                 findingsComeAndGo,
+		"HistoryGrowsWithChange":            historyGrowsWithChange,
 		"PauseHoldsWhereItSays":             pauseHoldsWhereItSays,
 		"HistoryTellsWhatTurned":            historyTellsWhatTurned,
 		"LookGivesWayToApplies":             lookGivesWayToApplies,

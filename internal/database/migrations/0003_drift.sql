@@ -69,7 +69,7 @@ CREATE TABLE correction (
 );
 CREATE INDEX correction_finding ON correction (repository, workspace, key, at);
 
--- What each look saw.
+-- What looks saw, one row for each time that it was another thing than before.
 CREATE TABLE sweep_history (
   repository TEXT NOT NULL,
   workspace TEXT NOT NULL,
