@@ -161,3 +161,30 @@ func TestGitTokenReadsOneRepository(t *testing.T) {
 		t.Error("a token to clone with can push")
 	}
 }
+
+// TestCheckRunHidesNoStatus has a check run and a commit status of one name. Where that is required it takes both, so neither
+// stands for the other.
+func TestCheckRunHidesNoStatus(t *testing.T) {
+	t.Parallel()
+	g, asApp := app(t)
+	repo := g.NewRepo(t)
+	withToken := newClient(t, github.Options{URL: g.URL, Token: g.Token})
+	for _, c := range []struct{ status, run, want forge.StatusState }{
+		{forge.Failure, forge.Success, forge.Failure},
+		{forge.Pending, forge.Success, forge.Pending},
+		{forge.Success, forge.Failure, forge.Failure},
+		{forge.Success, forge.Pending, forge.Pending},
+		{forge.Success, forge.Success, forge.Success},
+	} {
+		commit := g.Commit(t, repo, "main", "", map[string]string{"a.tf": "# " + string(c.status+c.run)})
+		for client, state := range map[*github.Client]forge.StatusState{withToken: c.status, asApp: c.run} {
+			if err := client.SetStatus(t.Context(), repo, commit, forge.Status{Context: "ci", State: state}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		verdicts, err := asApp.Verdicts(t.Context(), repo, commit)
+		if err != nil || verdicts["ci"] != c.want {
+			t.Errorf("a status that is %s and a check run that is %s: got %q, %v, want %s", c.status, c.run, verdicts["ci"], err, c.want)
+		}
+	}
+}

@@ -127,7 +127,6 @@ func (c *Client) Verdicts(ctx context.Context, repo forge.Repo, commit string) (
 	if err != nil {
 		return nil, translate(doing, err)
 	}
-	seen := map[string]bool{}
 	for _, run := range runs {
 		state := forge.Failure
 		switch {
@@ -136,9 +135,9 @@ func (c *Client) Verdicts(ctx context.Context, repo forge.Repo, commit string) (
 		case run.GetConclusion() == "success" || run.GetConclusion() == "neutral" || run.GetConclusion() == "skipped":
 			state = forge.Success
 		}
-		// Two Apps may have checks of one name: it takes both.
-		if name := run.GetName(); !seen[name] || state != forge.Success {
-			seen[name], verdicts[name] = true, state
+		// Two Apps may have checks of one name, and a commit status may be called so too: it takes all of them.
+		if _, known := verdicts[run.GetName()]; !known || state != forge.Success {
+			verdicts[run.GetName()] = state
 		}
 	}
 	return verdicts, nil
