@@ -189,6 +189,8 @@ func (e *Engine) statuses(plans *planstore.Store, a *account) ([]stated, error) 
 type latestRun struct {
 	Run
 	counts planstore.Counts
+	// alone says that the run is of a push without a change: there is no comment to see.
+	alone bool
 }
 
 // summary sums up operations, the oldest first: for each workspace the newest run counts.
@@ -209,11 +211,11 @@ func summary(plans *planstore.Store, ops []accountedOp, closed bool) (sum forge.
 			if _, ok := latest[r.Workspace]; !ok {
 				order = append(order, r.Workspace)
 			}
-			latest[r.Workspace] = latestRun{r, outcome.Receipt.Counts}
+			latest[r.Workspace] = latestRun{r, outcome.Receipt.Counts, o.Change == 0}
 		}
 	}
 	slices.Sort(order)
-	var t tally
+	t := tally{alone: ops[len(ops)-1].Change == 0}
 	for _, name := range order {
 		r := latest[name]
 		t.add(r)
@@ -237,6 +239,7 @@ func summary(plans *planstore.Store, ops []accountedOp, closed bool) (sum forge.
 type tally struct {
 	all, pending, good, bad, held, applied, changed int
 	planned, done                                   planstore.Counts
+	alone                                           bool // as of latestRun
 }
 
 func (t *tally) add(r latestRun) {
@@ -285,6 +288,8 @@ func (t *tally) verdict(kind Kind) (forge.StatusState, string) {
 			words += fmt.Sprintf(", %d failed", t.bad)
 		}
 		return forge.Pending, words
+	case t.held > 0 && t.alone:
+		return forge.Failure, fmt.Sprintf("unapplied: %d of %s held for the next pull request there", t.held, workspacesOf(t.all))
 	case t.held > 0:
 		return forge.Failure, fmt.Sprintf("%d of %s held: see the comment", t.held, workspacesOf(t.all))
 	case t.changed > 0:
@@ -307,6 +312,12 @@ func workspacesOf(n int) string {
 // stateOf is the status of one workspace. Its words are ours and numbers alone: what Terraform says may hold secrets, and
 // a status has no room for it.
 func stateOf(r latestRun) (forge.StatusState, string) {
+	switch {
+	case r.alone && r.Status == Held:
+		return forge.Failure, "unapplied: held for the next pull request that touches it"
+	case r.alone && r.Status == Failed:
+		return forge.Failure, "failed: plan it in a checkout to see why"
+	}
 	switch r.Status {
 	case Waiting, Queued:
 		return forge.Pending, "waiting"

@@ -585,7 +585,8 @@ func TestPushWithoutAChangeHasStatusesOnly(t *testing.T) {
 	if !d.tellOf(Subject{Repository: d.id, Operation: o.ID}) {
 		t.Error("the report is still wanted")
 	}
-	d.status(commit, "plumbline", forge.Failure, "1 of 1 workspace held: see the comment")
+	d.status(commit, "plumbline", forge.Failure, "unapplied: 1 of 1 workspace held for the next pull request there")
+	d.status(commit, "plumbline/network", forge.Failure, "unapplied: held for the next pull request that touches it")
 	if pages := d.pages(); len(pages) != 0 {
 		t.Errorf("a comment on a change that it has nothing to do with: %q", pages)
 	}
