@@ -126,6 +126,10 @@ func TestWrappedKeysAreBoundToTheirPlans(t *testing.T) {
 		return objects(t, options.Location)[i]
 	}
 	first, second := read(t, find(one.ID)), read(t, find(two.ID))
+	for len(first) != len(second) { // random bytes do not always compress alike, and this is not about lengths
+		two = put(t, s, planstore.Plan{Workspace: "a"})
+		second = read(t, find(two.ID))
+	}
 	head := func(data []byte) []byte { return data[:bytes.IndexByte(data, '\n')+1] }
 	// Two sealed plans, each with the header of the other: the very swap that the header is there to show.
 	write(t, find(one.ID), slices.Concat(head(first), second[len(head(second)):]))

@@ -61,6 +61,7 @@ import (
 //	outside NAME VERSION  change a bucket's version behind Terraform's back
 //	issue open|closed TEXT...   wait until there is one issue of ours, in that state, whose text holds all of the texts
 //	proposal PREFIX       wait for a pull request of the server's own, from a branch that begins so
+//	until REGEXP ARGS...  run plumbline with the arguments until what it says matches
 //	httpget URL           wait for 200; the answer's body goes to stdout
 //	lock NAME ID WHO      lock a remote state as somebody's Terraform would
 //	locked NAME...        exactly these remote states are locked now
@@ -191,6 +192,12 @@ var serveCommands = map[string]func(*testscript.TestScript, bool, []string){
 			close(held)
 		})
 		s.ts.Defer(s.mend)
+	}),
+	"until": story(2, func(s *serveStory, args []string) {
+		want := regexp.MustCompile(args[0])
+		s.world.Await(s.t, args[0], func() bool {
+			return s.ts.Exec("plumbline", args[1:]...) == nil && want.MatchString(s.ts.ReadFile("stdout"))
+		}, func() string { return "it says:\n" + s.ts.ReadFile("stdout") })
 	}),
 	"metric": story(1, func(s *serveStory, args []string) {
 		var body []byte
