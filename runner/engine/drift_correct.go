@@ -122,6 +122,10 @@ func (t *task) examineCorrection(ctx context.Context, died time.Time) error {
 		}
 		return t.lookAgain(ctx, "nothing of it is left on this machine, and the state is locked")
 	case runner.NotBegun:
+		if in.Locked != nil {
+			// Made again it would fail on the lock, and then nothing would show any more that it was its own.
+			return t.lookAgain(ctx, "it changed nothing, and left the state locked")
+		}
 		return t.persist(ctx, func(tx *sql.Tx) error {
 			ctx := context.WithoutCancel(ctx)
 			if err := t.giveBack(ctx, tx); err != nil {

@@ -44,6 +44,7 @@ func TestLife(t *testing.T) {
 		"AccountsAreHeldBack":                   accountsAreHeldBack,
 		"LooksThatWereLostComeAround":           looksThatWereLostComeAround,
 		"PauseStopsLooks":                       pauseStopsLooks,
+		"LockOfABrokenOffCorrectionIsOurs":      lockOfABrokenOffCorrectionIsOurs,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -593,6 +594,36 @@ func oldOperationsAreTrimmed(t *testing.T, o database.Options) {
 	}
 	if got := text(t, e, "SELECT DISTINCT operation FROM run ORDER BY operation"); got != want {
 		t.Errorf("runs are left of: %s\nwant %s", got, want)
+	}
+}
+
+// A correction whose process died may leave its lock as an apply may. Somebody who locks the state by hand after one that
+// came to its end is left alone.
+func lockOfABrokenOffCorrectionIsOurs(t *testing.T, o database.Options) {
+	e, w := life(t, o)
+	began := e.Now().Add(-time.Hour)
+	look, _ := w.add(KindDrift, 0, "a")
+	r := w.claim(look, "a", "p")
+	w.tx(func(tx *sql.Tx) error {
+		return w.store.addCorrection(t.Context(), tx, CorrectionRow{Repository: repo, Workspace: "a", Key: "k", Address: "k", Run: r.ID, At: began})
+	})
+	ours := func(after time.Duration) (yes bool) {
+		w.tx(func(tx *sql.Tx) error {
+			runs, err := w.store.brokenOffCorrections(t.Context(), tx, repo, "a", 50)
+			yes, _ = gone(terraform.LockedError{ID: "x", Who: "me@here", Created: began.Add(after).UTC().String()}, "me", map[string]bool{"here": true}, runs)
+			return err
+		})
+		return yes
+	}
+	if !ours(5 * time.Second) {
+		t.Error("its look was begun anew, and the lock that it took is not its own")
+	}
+	if ours(10*time.Minute) || ours(-time.Minute) {
+		t.Error("a lock from another time is taken for its own")
+	}
+	exec(t, e, "UPDATE run SET started_at = $1 WHERE id = $2", millis(began.Add(-time.Minute)), r.ID)
+	if ours(5 * time.Second) {
+		t.Error("its look was never broken off, and a lock is taken for its own")
 	}
 }
 

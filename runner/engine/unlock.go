@@ -18,10 +18,13 @@ import (
 // meanwhile: this one has its place.
 func (t *task) unlock(ctx context.Context, f *furnished) runner.Result {
 	res := runner.Result{Workspace: f.workspace, Status: runner.Failed}
-	var runs []Run
+	var runs, corrections []Run
 	var hosts map[string]bool
 	err := t.DB.Read(ctx, func(tx *sql.Tx) (err error) {
 		if runs, err = t.store.appliesOf(ctx, tx, t.run.Repository, t.run.Workspace, 50); err != nil {
+			return err
+		}
+		if corrections, err = t.store.brokenOffCorrections(ctx, tx, t.run.Repository, t.run.Workspace, 50); err != nil {
 			return err
 		}
 		hosts, err = t.store.hostsHere(ctx, tx, t.process)
@@ -32,7 +35,7 @@ func (t *task) unlock(ctx context.Context, f *furnished) runner.Result {
 		return res
 	}
 	u, err := f.runner.Unlock(ctx, f.workspace, runner.UnlockOptions{Gone: func(lock terraform.LockedError) (bool, string) {
-		return gone(lock, me(), hosts, t.exceptThoseItStopped(lock, runs))
+		return gone(lock, me(), hosts, append(t.exceptThoseItStopped(lock, runs), corrections...))
 	}})
 	res.Err = err
 	switch {
@@ -124,6 +127,21 @@ func (s *store) appliesOf(ctx context.Context, tx *sql.Tx, repo RepoID, workspac
 		string(repo), workspace, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the applies of %s: %w", workspace, err)
+	}
+	return runs, nil
+}
+
+// brokenOffCorrections reads the newest corrections of a workspace whose process died, as runs that Terraform was begun in:
+// their looks were begun once more since. How long they went on is not known, but Terraform takes its lock when it begins.
+func (s *store) brokenOffCorrections(ctx context.Context, tx *sql.Tx, repo RepoID, workspace string, limit int) ([]Run, error) {
+	times, err := list(ctx, tx, scanNumber, `SELECT DISTINCT c.at FROM correction AS c JOIN run AS r ON r.id = c.run
+		WHERE c.repository = $1 AND c.workspace = $2 AND r.started_at > c.at ORDER BY c.at DESC LIMIT $3`, string(repo), workspace, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read the corrections of %s that were broken off: %w", workspace, err)
+	}
+	runs := make([]Run, 0, len(times))
+	for _, at := range times {
+		runs = append(runs, Run{Status: Interrupted, StartedAt: moment(at), EndedAt: moment(at).Add(begunFor)})
 	}
 	return runs, nil
 }
