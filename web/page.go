@@ -40,13 +40,13 @@ func (p *page) serve(w http.ResponseWriter, req *http.Request) {
 	}
 	now, err := p.engine.Overview(req.Context())
 	if err != nil {
-		p.log.Error("the page cannot be shown", "err", err)
+		p.log.Error("the page cannot be shown", "error", err)
 		answerText(w, http.StatusServiceUnavailable, "The database does not answer now; the log says why.\n")
 		return
 	}
 	var text bytes.Buffer
 	if err := pageTemplate.Execute(&text, p.view(now)); err != nil {
-		p.log.Error("the page cannot be shown", "err", err)
+		p.log.Error("the page cannot be shown", "error", err)
 		answerText(w, http.StatusInternalServerError, "The page cannot be shown; the log says why.\n")
 		return
 	}

@@ -136,7 +136,7 @@ func (h *webhooks) refuse(w http.ResponseWriter, req *http.Request, name string,
 		attrs = append(attrs, "forge", name)
 	}
 	if status >= 500 {
-		attrs = append(attrs, "err", err)
+		attrs = append(attrs, "error", err)
 	}
 	// Anybody may send what is refused, as often as they like.
 	if logged, unsaid := h.quiet.may(time.Now()); logged {

@@ -218,6 +218,6 @@ func (c *complaints) Handle(err error) {
 	}
 	now, last := time.Now().Unix(), c.last.Load()
 	if now-last >= 300 && c.last.CompareAndSwap(last, now) {
-		c.log.Warn("traces are not taken", "err", err)
+		c.log.Warn("traces are not taken", "error", err)
 	}
 }

@@ -79,26 +79,33 @@ func sealEvent(plans *planstore.Store, id string, event notify.Event) ([]byte, e
 	return plans.Seal("event "+id, text)
 }
 
-func (e *Engine) openEvent(o outboxRow) (notify.Event, error) {
-	var event notify.Event
-	plans, err := e.Plans(string(o.Repository))
-	if err != nil {
-		return event, err
+// openEvents reads what is to be told. An event that cannot be unsealed never will be, and is dropped; while the plan store
+// cannot be opened, which has the key, all of them wait.
+func (e *Engine) openEvents(rows []outboxRow, urls map[string]string) ([]notify.Line, error) {
+	var lines []notify.Line
+	for _, o := range rows {
+		plans, err := e.Plans(string(o.Repository))
+		if err != nil {
+			return nil, err
+		}
+		l := notify.Line{URL: urls[o.ID], Again: o.Attempts > 0}
+		text, err := plans.Unseal("event "+o.ID, o.Payload)
+		if err == nil {
+			err = json.Unmarshal(text, &l.Event)
+		}
+		if err != nil {
+			e.log.Error("a notification is dropped", "target", o.Target, "error", err)
+			continue
+		}
+		lines = append(lines, l)
 	}
-	text, err := plans.Unseal("event "+o.ID, o.Payload)
-	if err == nil {
-		err = json.Unmarshal(text, &event)
-	}
-	if err != nil {
-		return event, fmt.Errorf("read an event for %s: %w", o.Target, err)
-	}
-	return event, nil
+	return lines, nil
 }
 
 // workNotify tells a target of all events that wait for it, in one message.
 //
-// An event is told once, unless the process dies between sending and writing that it was sent, or the target does not
-// answer: then nobody knows, and it is told again and says so.
+// An event is told at least once: if the process dies between sending and writing that it was sent, or the target does not
+// answer, nobody knows whether it arrived, and it is told again and says so.
 func (e *Engine) workNotify(ctx context.Context, name string) error {
 	target, ok := e.target(name)
 	if !ok {
@@ -122,14 +129,9 @@ func (e *Engine) workNotify(ctx context.Context, name string) error {
 	if err != nil || len(rows) == 0 {
 		return err
 	}
-	var lines []notify.Line
-	for _, o := range rows {
-		event, err := e.openEvent(o)
-		if err != nil {
-			e.log.Error("a notification is dropped", "target", name, "error", err)
-			continue
-		}
-		lines = append(lines, notify.Line{Event: event, URL: urls[o.ID], Again: o.Attempts > 0})
+	lines, err := e.openEvents(rows, urls)
+	if err != nil {
+		return err
 	}
 	if len(lines) > 0 {
 		sending, cancel := context.WithTimeout(ctx, sendWithin)

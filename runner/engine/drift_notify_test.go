@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/drift"
 	"github.com/plumbline-dev/plumbline/internal/notify"
+	"github.com/plumbline-dev/plumbline/planstore"
 )
 
 // hook is a receiver of notifications.
@@ -158,6 +160,16 @@ func TestNotificationsOutliveFailuresAndKills(t *testing.T) {
 		t.Errorf("the problem is %q, after %d failures, tried again at %v", problem, failures, time.UnixMilli(next))
 	}
 	h.setRefuse(false)
+	d.later(time.Hour)
+
+	// Without the plan store nobody has the key: they wait for it.
+	plans := d.engine.Plans
+	d.engine.Plans = func(string) (*planstore.Store, error) { return nil, errors.New("the plan store does not answer") }
+	d.send(d.engine)
+	d.engine.Plans = plans
+	if got := h.messages(); len(got) != 0 || d.waiting() != 1 {
+		t.Errorf("without the plan store, messages are %q, and %d events wait", got, d.waiting())
+	}
 	d.later(time.Hour)
 
 	// A process takes them and is killed: whether they were sent nobody knows.

@@ -106,31 +106,6 @@ func (s *store) claimRun(ctx context.Context, tx *sql.Tx, id, owner string) (Run
 	return s.run(ctx, tx, id)
 }
 
-// setPhase writes what a running run does. It is errTaken if the run is no longer its owner's.
-func (s *store) setPhase(ctx context.Context, tx *sql.Tx, id, owner string, phase Phase) error {
-	ok, err := s.change1(ctx, tx, "UPDATE run SET phase = $1 WHERE id = $2 AND status = 'running' AND owner = $3", string(phase), id, owner)
-	if err == nil && !ok {
-		err = errTaken
-	}
-	if err != nil {
-		return fmt.Errorf("note what the run %s does: %w", id, err)
-	}
-	return nil
-}
-
-// setOwner hands a running run to another process, which looks into what became of it.
-func (s *store) setOwner(ctx context.Context, tx *sql.Tx, r Run, owner string) (Run, error) {
-	ok, err := s.change1(ctx, tx, "UPDATE run SET owner = $1 WHERE id = $2 AND status = 'running' AND owner = $3", owner, r.ID, r.Owner)
-	if err == nil && !ok {
-		err = errTaken
-	}
-	if err != nil {
-		return Run{}, fmt.Errorf("take over the run %s: %w", r.ID, err)
-	}
-	r.Owner = owner
-	return r, nil
-}
-
 // stepRun takes a run from the status it has in r to the next one, and writes what else r has learnt: Reviewed, Plan,
 // Fingerprint and Result. It refuses a step that the table of statuses lacks. It is errTaken if the row no longer has r's
 // status and owner, so a process that was taken for dead cannot write what it finds later. A run whose process died ended

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/plumbline-dev/plumbline/planstore"
 )
 
 // add keeps an operation with a run for each workspace, given as "name" or "name: need need / around around".
@@ -197,15 +199,17 @@ func stepsOutsideTheTableAreRefused(t *testing.T, w *rowsWorld) {
 func stepOfAnotherOwnerIsRefused(t *testing.T, w *rowsWorld) {
 	o, _ := w.add(KindApply, 1, "a")
 	r := w.claim(o, "a", "frozen")
-	var taken Run
-	w.tx(func(tx *sql.Tx) (err error) {
-		taken, err = w.store.setOwner(t.Context(), tx, r, "other")
+	taken := r
+	taken.Owner = "other"
+	w.tx(func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(t.Context(), "UPDATE run SET owner = $1 WHERE id = $2", taken.Owner, r.ID)
 		return err
 	})
 	for what, step := range map[string]func(tx *sql.Tx) error{
-		"a phase": func(tx *sql.Tx) error { return w.store.setPhase(t.Context(), tx, r.ID, "frozen", PhaseApplying) },
-		"a step":  func(tx *sql.Tx) error { _, err := w.store.stepRun(t.Context(), tx, r, Applied); return err },
-		"taking":  func(tx *sql.Tx) error { _, err := w.store.setOwner(t.Context(), tx, r, "third"); return err },
+		"an apply": func(tx *sql.Tx) error {
+			return w.store.beginApply(t.Context(), tx, r.ID, r.Owner, planstore.Plan{ID: "plan"})
+		},
+		"a step": func(tx *sql.Tx) error { _, err := w.store.stepRun(t.Context(), tx, r, Applied); return err },
 	} {
 		if err := w.db.Tx(t.Context(), step); !errors.Is(err, errTaken) {
 			t.Errorf("%s of the former owner says %v, want errTaken", what, err)
