@@ -25,7 +25,7 @@ func openSQLite(dir string) (*DB, error) {
 		return nil, errors.New("open the database: no data directory is set, and no URL of a PostgreSQL database")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data directory: %w", err)
+		return nil, fmt.Errorf("make the data directory: %w: set data_dir to a directory that this user may write to", err)
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -36,7 +36,7 @@ func openSQLite(dir string) (*DB, error) {
 	// file's mode from SQLite.
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the database: %w", err)
+		return nil, fmt.Errorf("open the database: %w: set data_dir to a directory that this user may write to", err)
 	}
 	opened, err := f.Stat()
 	f.Close()

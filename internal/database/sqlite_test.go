@@ -70,6 +70,13 @@ func TestSQLiteSaysWhatIsWrongWithItsFile(t *testing.T) {
 	if !errors.Is(err, database.ErrUnavailable) || !strings.Contains(err.Error(), "is not a database") {
 		t.Errorf("open says %v of a file that is no database", err)
 	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := database.Open(t.Context(), database.Options{DataDir: file}); err == nil || !strings.Contains(err.Error(), "set data_dir to") {
+		t.Errorf("a file for a data directory: %v, want what to do", err)
+	}
 	if _, err := database.Open(t.Context(), database.Options{}); err == nil || !strings.Contains(err.Error(), "no data directory") {
 		t.Errorf("open says %v without a data directory", err)
 	}

@@ -204,7 +204,7 @@ func (p *plea) correct(ctx context.Context) error {
 		return err
 	}
 	if !p.Drift.Correct {
-		return &refusal{why: "this server is set to correct nothing."}
+		return &refusal{why: "this server is set to correct nothing: `drift` of its configuration has `correct: false`."}
 	}
 	_, set, err := p.atTip(ctx, p.repo.DefaultBranch)
 	if err != nil {

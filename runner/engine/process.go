@@ -18,7 +18,7 @@ import (
 // identity tells rows that an earlier process left here from those of other machines.
 func takeSite(dir string) (site string, release func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", nil, fmt.Errorf("make the data directory: %w", err)
+		return "", nil, fmt.Errorf("make the data directory: %w: set data_dir to a directory that this user may write to", err)
 	}
 	lock := flock.New(filepath.Join(dir, "lock"), flock.SetPermissions(0o600))
 	ok, err := lock.TryLock()
