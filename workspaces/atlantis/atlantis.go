@@ -135,7 +135,7 @@ func (e *entry) leave(why comment) { e.leftOut = &why }
 func (m *migration) top() {
 	in := m.in
 	if in.Automerge.Value {
-		m.noteTop(in.Automerge.Line, "automerge", "Plumbline merges nothing; use the forge's own auto-merge, which waits for Plumbline's status")
+		m.noteTop(in.Automerge.Line, "automerge", "write `merge: merge` (or squash, rebase), and a server merges what `plumbline apply` has applied")
 	}
 	if in.DeleteSourceBranch.Value {
 		m.noteTop(in.DeleteSourceBranch.Line, "delete_source_branch_on_merge", "the forge has a setting for it")
