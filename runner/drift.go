@@ -65,12 +65,22 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 	if err != nil {
 		return fail(err)
 	}
+	find := func(m *made) []drift.Finding {
+		if m.plan == nil {
+			return nil // it is one that was read before, and held nothing
+		}
+		return drift.Find(r.against(m, applied, known, classes))
+	}
+	var before cleanLook
 	look := func() (*made, []drift.Finding, error) {
-		m, err := r.planAt(ctx, s, planOptions{Purpose: planstore.PurposePlan, Read: true})
+		m, err := r.planAt(ctx, s, planOptions{Purpose: planstore.PurposePlan, Read: true, Known: func(content string) bool {
+			before, err = r.cleanLook(s, applied)
+			return err == nil && known && before.knows(content)
+		}})
 		if err != nil {
 			return nil, nil, err
 		}
-		return m, drift.Find(r.against(m, applied, known, classes)), nil
+		return m, find(m), nil
 	}
 	m, findings, err := look()
 	if err != nil {
@@ -80,7 +90,7 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 		if applied, err = r.learn(ctx, applied, m, findings, o.Fresh); err != nil {
 			return fail(err)
 		}
-		findings = drift.Find(r.against(m, applied, known, classes))
+		findings = find(m)
 	}
 	here, ahead := drift.Ahead(findings, o.Newer, o.NewerCommit)
 	waiting := drift.Decide(ahead, policy, r.opts.Now())
@@ -96,7 +106,10 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 	if !known && len(findings) > 0 {
 		res.Notes = append(res.Notes, "Plumbline has not applied this workspace yet, so what differs from the configuration cannot be told apart by age: it counts as not applied, unless Terraform itself saw the real object move.")
 	}
-	if len(findings) == 0 && !m.changes && !(known && sameFacts(facts(m.receipt), *baseline(applied))) {
+	clean := len(findings) == 0 && !m.changes
+	if clean && known && sameFacts(facts(m.receipt), *baseline(applied)) {
+		before.keep(m.receipt.ContentDigest)
+	} else if clean {
 		// A sweep that finds nothing proves as much as an apply would, if none was made meanwhile.
 		if now, _, err := r.lastApplied(ctx, w.Name); err != nil {
 			return fail(err)
@@ -128,7 +141,7 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 	}
 	if r.settle(ctx, verdict, left, &res); len(found.Perpetual) > 0 {
 		applied.Perpetual = slices.Concat(applied.Perpetual, found.Perpetual)
-		left = drift.Find(r.against(m, applied, known, classes))
+		left = find(m)
 	}
 	found.Left = drift.Decide(left, policy, r.opts.Now()).Beside(waiting)
 	found.Remaining = remaining(found.Left)

@@ -60,6 +60,9 @@ type planOptions struct {
 	// what finding drift needs. Otherwise an empty plan is not read: that
 	// saves a process.
 	Read bool
+	// Known, with Read, says of an empty plan's content whether it is known what
+	// it says; then it is not read. nil: it is not.
+	Known func(content string) bool
 }
 
 // made is a plan that Terraform has just written.
@@ -95,7 +98,7 @@ func (r *Runner) planAt(ctx context.Context, s *site, o planOptions) (*made, err
 	if err != nil {
 		return nil, err
 	}
-	if changes || o.Read {
+	if changes || o.Read && (o.Known == nil || !o.Known(content)) {
 		if err := r.read(ctx, s, m, content); err != nil {
 			return nil, err
 		}
