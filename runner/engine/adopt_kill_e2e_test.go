@@ -1,4 +1,6 @@
-//go:build e2e
+//go:build e2e && !postgres
+
+// The program refuses states without a backend where it shares its database.
 
 package engine_test
 
