@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/internal/audit"
@@ -237,6 +238,9 @@ func (h *errand) mergeApplied(ctx context.Context, number int) error {
 	var not *forge.NotMergeableError
 	var denied *forge.NotAllowedError
 	switch {
+	case errors.As(err, &not) && h.event.Attempts < mergeTries:
+		// A branch may require the very statuses that tell of this apply, which are on their way.
+		return &laterError{h.store.now().Add(2 * time.Second), "the forge does not merge it yet"}
 	case errors.As(err, &not):
 		return h.notMerged(ctx, row, not.Says)
 	case errors.As(err, &denied):
@@ -255,6 +259,9 @@ func (h *errand) mergeApplied(ctx context.Context, number int) error {
 	}
 	return h.look(ctx, number)
 }
+
+// mergeTries is how often a merge that the forge refuses is tried before people are asked to do it.
+const mergeTries = 5
 
 // notMerged tells on a change that it is applied and could not be merged.
 func (h *errand) notMerged(ctx context.Context, row ChangeRow, why string) error {
