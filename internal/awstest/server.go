@@ -1,4 +1,4 @@
-// Package awstest stands in for services of AWS that have no server to run in a test: KMS so far.
+// Package awstest stands in for services of AWS that have no server to run in a test: KMS and STS.
 //
 // A Server is one listener, as one AWS account is to its SDK: programs find it through the environment (see
 // Server.Environ), sign their requests, and are answered in the service's own wire format. It holds both sides to what
@@ -6,7 +6,8 @@
 // the SDK's own type and written again from its model, and must be the same; an answer is written from that model, too. So
 // neither a wrong name nor a wrong type passes, nor a field that the service does not have.
 //
-// It knows nothing of policies: who may do what is told with Deny. It is for tests only.
+// It knows nothing of policies: who may do what is told with Deny, and who may assume a role with AddRole. It is for tests
+// only.
 package awstest
 
 import (
@@ -16,7 +17,9 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -36,7 +39,7 @@ const (
 type Server struct {
 	URL string
 
-	operations map[string]operation // by X-Amz-Target
+	operations map[string]operation // by X-Amz-Target, or by queryName
 	now        func() time.Time
 
 	mu          sync.Mutex
@@ -45,6 +48,8 @@ type Server struct {
 	calls       []Call
 	keys        map[string]*key   // by ARN
 	aliases     map[string]string // region and alias to ARN
+	roles       map[string]Role   // by ARN
+	sessions    []Session
 }
 
 // credentials are those of a caller.
@@ -52,9 +57,12 @@ type credentials struct {
 	secret  string
 	token   string // "" unless they are of a session
 	expired bool
+	// Of a session that STS has made: its role, the ARN of who has it, and when it ends.
+	role, user string
+	ends       time.Time
 }
 
-// Call is a request whose signature was good.
+// Call is a request whose signature was good, or that needs none.
 type Call struct {
 	Operation string // such as GenerateDataKey
 	AccessKey string
@@ -69,7 +77,9 @@ type Call struct {
 type operation struct {
 	name    string
 	service string // in the scope of the signature
-	handle  func(c *Call, body []byte) ([]byte, error)
+	// query says that it is asked for and answered as awsQuery has it, unsigned that nobody signs it.
+	query, unsigned bool
+	handle          func(c *Call, body []byte) ([]byte, error)
 }
 
 // New starts a server, and stops it when the test ends.
@@ -83,8 +93,10 @@ func New(t testing.TB) *Server {
 		denied:  make(map[string]bool),
 		keys:    make(map[string]*key),
 		aliases: make(map[string]string),
+		roles:   make(map[string]Role),
 	}
 	s.addKMS()
+	s.addSTS()
 	front := httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(front.Close)
 	s.URL = front.URL
@@ -95,11 +107,14 @@ func New(t testing.TB) *Server {
 func (s *Server) Environ() map[string]string {
 	return map[string]string{
 		"AWS_ENDPOINT_URL_KMS":        s.URL,
+		"AWS_ENDPOINT_URL_STS":        s.URL,
 		"AWS_REGION":                  Region,
 		"AWS_ACCESS_KEY_ID":           AccessKey,
 		"AWS_SECRET_ACCESS_KEY":       SecretKey,
 		"AWS_SESSION_TOKEN":           "",
 		"AWS_PROFILE":                 "",
+		"AWS_ROLE_ARN":                "",
+		"AWS_WEB_IDENTITY_TOKEN_FILE": "",
 		"AWS_CONFIG_FILE":             "/dev/null",
 		"AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
 		"AWS_EC2_METADATA_DISABLED":   "true",
@@ -136,7 +151,7 @@ func (s *Server) Deny(operation string, deny bool) {
 	s.denied[operation] = deny
 }
 
-// Calls returns the requests so far whose signature was good.
+// Calls returns the requests so far whose signature was good, or that need none.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,18 +167,24 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the caller has gone
 	}
-	target := r.Header.Get("X-Amz-Target")
+	target, fail, contentType := r.Header.Get("X-Amz-Target"), writeError, "application/x-amz-json-1.1"
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		form, _ := url.ParseQuery(string(body)) // what cannot be read asks for nothing that is there
+		target, fail, contentType = queryName(form.Get("Action")), writeQueryError, "text/xml"
+	}
 	op, known := s.operations[target]
 	if !known || r.Method != http.MethodPost || r.URL.Path != "/" {
-		writeError(w, failure("UnknownOperationException", "there is no %q here", target))
+		fail(w, failure("UnknownOperationException", "there is no %q here", target))
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.verify(r, body, op.service)
-	if err != nil {
-		writeError(w, err)
-		return
+	var c Call
+	if !op.unsigned {
+		if c, err = s.verify(r, body, op.service); err != nil {
+			fail(w, err)
+			return
+		}
 	}
 	c.Operation = op.name
 	var answer []byte
@@ -177,10 +198,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	s.calls = append(s.calls, c)
 	if err != nil {
-		writeError(w, err)
+		fail(w, err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	w.Header().Set("Content-Type", contentType)
 	_, _ = w.Write(answer) // the caller may have gone
 }
 

@@ -45,7 +45,7 @@ func (s *Server) verify(r *http.Request, body []byte, service string) (Call, err
 		return refused("InvalidSignatureException", "Signature not yet current or expired: %s is not within %s of %s", at, skew, s.now().UTC())
 	case who.token != r.Header.Get("X-Amz-Security-Token"):
 		return refused("UnrecognizedClientException", "The security token included in the request is invalid.")
-	case who.expired:
+	case who.expired, !who.ends.IsZero() && s.now().After(who.ends):
 		return refused("ExpiredTokenException", "The security token included in the request is expired")
 	default:
 		again, err := sign(r, body, signed, who, scope[0], service, scope[2], at)
