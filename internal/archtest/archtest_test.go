@@ -43,7 +43,8 @@ var fences = map[string][]string{
 	"github.com/gofri/go-github-ratelimit":            {"forge/github"},
 	"github.com/getkin/kin-openapi":                   {},
 	"code.gitea.io/sdk/gitea":                         {"forge/gitea"},
-	"github.com/aws/aws-sdk-go-v2":                    {"planstore", "internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2":                    {"planstore", "internal/cloudtrail", "internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail": {"internal/cloudtrail", "internal/awstest"},
 	"github.com/tink-crypto/tink-go":                  {"planstore"},
 	"github.com/go-git/go-git":                        {"internal/gitrepo"},
 	"github.com/hashicorp/terraform-exec":             {"internal/terraform"},
@@ -60,6 +61,7 @@ var fences = map[string][]string{
 	"go.opentelemetry.io":                             {"internal/telemetry"},
 	"github.com/google/uuid":                          {"runner", "planstore"},
 	"github.com/robfig/cron":                          {"internal/schedule"},
+	"golang.org/x/time":                               {"internal/cloudtrail"},
 	"github.com/invopop/jsonschema":                   {"workspaces"},
 	"github.com/yuin/goldmark":                        {"cmd"},
 }

@@ -1,4 +1,4 @@
-// Package awstest stands in for services of AWS that have no server to run in a test: KMS and STS.
+// Package awstest stands in for services of AWS that have no server to run in a test: KMS, STS and CloudTrail.
 //
 // A Server is one listener, as one AWS account is to its SDK: programs find it through the environment (see
 // Server.Environ), sign their requests, and are answered in the service's own wire format. It holds both sides to what
@@ -50,6 +50,7 @@ type Server struct {
 	aliases     map[string]string // region and alias to ARN
 	roles       map[string]Role   // by ARN
 	sessions    []Session
+	trail       trail
 }
 
 // credentials are those of a caller.
@@ -69,6 +70,8 @@ type Call struct {
 	Region    string
 	// Context is the encryption context that KMS was told.
 	Context map[string]string
+	// Looked is what CloudTrail was asked for, as KEY=VALUE.
+	Looked string
 	// Error is the code of the error that was answered, or "".
 	Error string
 }
@@ -97,6 +100,7 @@ func New(t testing.TB) *Server {
 	}
 	s.addKMS()
 	s.addSTS()
+	s.addCloudTrail()
 	front := httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(front.Close)
 	s.URL = front.URL
@@ -108,6 +112,7 @@ func (s *Server) Environ() map[string]string {
 	return map[string]string{
 		"AWS_ENDPOINT_URL_KMS":        s.URL,
 		"AWS_ENDPOINT_URL_STS":        s.URL,
+		"AWS_ENDPOINT_URL_CLOUDTRAIL": s.URL,
 		"AWS_REGION":                  Region,
 		"AWS_ACCESS_KEY_ID":           AccessKey,
 		"AWS_SECRET_ACCESS_KEY":       SecretKey,

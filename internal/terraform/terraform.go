@@ -151,9 +151,13 @@ func (d *Dir) data(elem ...string) string {
 
 func (d *Dir) log() *slog.Logger { return d.opts.Log }
 
+// userAgent is what providers call themselves beside what they are, where Plumbline applies: a cloud's log of requests then
+// tells its changes from those of people with the same credentials. internal/cloudtrail looks for it.
+const userAgent = "plumbline/1"
+
 // environ is the environment of a process that terraform-exec does not start. It sets what terraform-exec would.
 func (d *Dir) environ() []string {
-	env := []string{"TF_IN_AUTOMATION=1", "TF_INPUT=0", "TF_LOG="}
+	env := []string{"TF_IN_AUTOMATION=1", "TF_INPUT=0", "TF_LOG=", "TF_APPEND_USER_AGENT=" + userAgent}
 	for name, value := range d.env {
 		env = append(env, name+"="+value)
 	}
