@@ -98,6 +98,8 @@ type Finding struct {
 	Agreed bool `json:"agreed,omitempty"`
 	// Doubt says why an outside finding is not certain enough to be corrected; empty if it is.
 	Doubt string `json:"doubt,omitempty"`
+	// Who are traces of who changed it, the newest first. [Find] finds none: the caller asks, where there is somebody to ask.
+	Who []Trace `json:"who,omitempty"`
 	// Key identifies the finding over time: address, last action and attribute paths, but no values.
 	Key string `json:"key"`
 

@@ -35,6 +35,7 @@ func (w *renderer) findings() {
 		}
 		table := "| Resource | Class | What happened | Cause | Correction |\n| --- | --- | --- | --- | --- |\n"
 		w.pages.section(section{open: head + table, reopen: head + table, lines: lines, close: "\n"})
+		w.traces(ws)
 		w.attributes(ws)
 	}
 }

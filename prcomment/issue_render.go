@@ -293,6 +293,9 @@ func (w *issueWriter) head(f *IssueFinding) string {
 		b.WriteString(": " + w.text(shorten(f.Detail, 400)))
 	}
 	b.WriteString("\n")
+	for _, t := range f.Who {
+		b.WriteString("- Changed by " + w.trace(t) + "\n")
+	}
 	if seen := seen(f); seen != "" {
 		b.WriteString("- " + seen + "\n")
 	}
@@ -436,6 +439,9 @@ func (w *renderer) past(f *IssueFinding) string {
 	}
 	if f.Cause != "" {
 		line += "; " + w.short(f.Cause)
+	}
+	if len(f.Who) > 0 {
+		line += "; changed by " + w.trace(f.Who[0])
 	}
 	if !f.FirstSeen.IsZero() {
 		line += ", first seen " + moment(f.FirstSeen)

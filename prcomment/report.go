@@ -104,6 +104,8 @@ type Finding struct {
 	Reason    string // why it is (not) allowed or ignored
 	// Attributes are what differs. Values are shown as they are handed in, except where Sensitive or Unknown.
 	Attributes []Attribute
+	// Who are traces of who changed it outside, the newest first.
+	Who []Trace
 }
 
 // Attribute is one difference of a Finding.

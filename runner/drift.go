@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/plumbline-dev/plumbline/drift"
 	"github.com/plumbline-dev/plumbline/planstore"
@@ -33,6 +34,9 @@ type DriftOptions struct {
 	// Fresh says that an apply has just ended and nothing was looked at since. What differs though the apply was clean is
 	// then supposed to be noise of a provider and not somebody's doing; it is remembered, and not corrected.
 	Fresh bool
+	// Absent says of a finding, by its key, when it was last known not to be there: who changed it has done so since. nil,
+	// or a time before the last apply, is the last apply.
+	Absent func(key string) time.Time
 	// Judged is told of each verdict before anything is corrected by it; nil: nobody is.
 	Judged func(drift.Verdict)
 }
@@ -95,6 +99,7 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 	here, ahead := drift.Ahead(findings, o.Newer, o.NewerCommit)
 	waiting := drift.Decide(ahead, policy, r.opts.Now())
 	verdict := drift.Decide(here, policy, r.opts.Now()).Beside(waiting)
+	r.trace(ctx, w, o, m.plan, applied, verdict)
 	if o.Judged != nil {
 		o.Judged(verdict)
 	}
@@ -144,6 +149,7 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 		left = find(m)
 	}
 	found.Left = drift.Decide(left, policy, r.opts.Now()).Beside(waiting)
+	retrace(verdict, found.Left)
 	found.Remaining = remaining(found.Left)
 	res.Status = Unchanged
 	if found.Remaining > 0 {

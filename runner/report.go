@@ -154,6 +154,9 @@ func finding(j drift.Judged, corrected []drift.Finding) prcomment.Finding {
 			f.Corrected = true
 		}
 	}
+	for _, t := range j.Who {
+		f.Who = append(f.Who, prcomment.Trace(t))
+	}
 	for _, a := range j.Attributes {
 		f.Attributes = append(f.Attributes, prcomment.Attribute{
 			Path: a.Path, Before: a.Before, After: a.After, Sensitive: a.Sensitive, Unknown: a.Unknown,

@@ -30,6 +30,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/plumbline-dev/plumbline/internal/cloudtrail"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
 	"github.com/plumbline-dev/plumbline/workspaces"
@@ -93,6 +94,8 @@ type Options struct {
 	// does, before anything else is done in its workspace. Without it such an
 	// apply is told once and forgotten.
 	Settle bool
+	// Trail is asked who changed things outside, for workspaces that want it. nil: nobody is asked.
+	Trail *cloudtrail.Trail
 	// Observe is told of each step of each workspace, from several goroutines
 	// at once. nil: nobody is told.
 	Observe func(Event)

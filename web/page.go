@@ -107,6 +107,7 @@ type (
 		Status           statusView
 		Since, Checked   moment
 		Remarks          []string
+		Who              []turnView // who changed what is there now
 		Turns            []turnView
 	}
 	// turnView is what came or went at a time.

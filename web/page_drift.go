@@ -69,6 +69,13 @@ func history(h engine.DriftHistory, now time.Time) historyView {
 	if h.Fights > 0 {
 		v.Remarks = append(v.Remarks, strconv.Itoa(h.Fights)+" fought over")
 	}
+	for _, who := range h.Who {
+		text := clean(who.Address) + " was changed by " + clean(who.By) + " with " + clean(who.Event)
+		if who.From != "" {
+			text += ", from " + clean(who.From)
+		}
+		v.Who = append(v.Who, turnView{at(who.At, now), text})
+	}
 	for _, l := range h.Turns {
 		v.Turns = append(v.Turns, turnView{at(l.At, now), turn(l)})
 	}

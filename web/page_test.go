@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plumbline-dev/plumbline/drift"
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/runner/engine"
 	"github.com/plumbline-dev/plumbline/web"
@@ -40,6 +41,7 @@ func overview(name, url string) engine.Overview {
 			Histories: []engine.DriftHistory{
 				{
 					Repository: repo, Workspace: name, State: engine.SweepDrifted, Since: noon.Add(-2 * time.Hour), CheckedAt: noon, Overdue: true, Fights: 1,
+					Who: []engine.WhoChanged{{Address: "aws_instance.web", Trace: drift.Trace{At: noon.Add(-3 * time.Hour), By: name, Event: "StopInstances", From: "203.0.113.7"}}},
 					Turns: []engine.Look{
 						{At: noon.Add(-2 * time.Hour), State: engine.SweepDrifted, Counts: map[string]int{"outside/node": 2, "data/" + name: 1}, Corrected: 1},
 						{At: noon.Add(-26 * time.Hour), State: engine.SweepClean},
@@ -73,6 +75,7 @@ func TestPage(t *testing.T) {
 		`<a href="https://github.com/acme/live/pull/7">#7</a>`, "pushed by", "1 minute ago", "planning", "planned", "1.2.3",
 		"Workspaces that are looked at: 43; 2 drifted, 1 of which it is not known, 40 clean. Findings: 5. Overdue: 3.", "moving cluster", "everything",
 		"<strong>overdue</strong> <strong>1 fought over</strong>", "</span> 1 data cluster, 2 outside node, 1 corrected</p>", "26 hours ago</time>:</span> clean</p>",
+		"3 hours ago</time>:</strong> <bdi>aws_instance.web was changed by cluster with StopInstances, from 203.0.113.7</bdi>",
 		"<td>never</td>", "3 days ago</time>:</span> no answer</p>", "and 6 more",
 	} {
 		if !strings.Contains(text, want) {

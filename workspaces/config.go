@@ -24,6 +24,7 @@ const (
 	defaultDrafts = "plan"
 	defaultMerge  = "off"
 	defaultPush   = "hold"
+	defaultWho    = "off"
 )
 
 // Config is a repository's plumbline.yaml. The file is optional: the zero Config means that every root module that
@@ -155,6 +156,10 @@ type DriftSettings struct {
 	// time.
 	Windows []string `yaml:"windows,omitempty" json:"windows,omitempty"`
 
+	// Who is asked who changed something outside: off for nobody, or cloudtrail for AWS CloudTrail, with the credentials that
+	// Terraform gets. Default: off.
+	Who string `yaml:"who,omitempty" json:"who,omitempty"`
+
 	// Drift that is known and accepted.
 	Ignore []IgnoreRule `yaml:"ignore,omitempty" json:"ignore,omitempty"`
 }
@@ -244,6 +249,7 @@ func (d *DriftSettings) over(defaults *DriftSettings) *DriftSettings {
 	merged.Every = either(merged.Every, below.Every)
 	merged.MaxChanges = either(merged.MaxChanges, below.MaxChanges)
 	merged.Windows = eitherList(merged.Windows, below.Windows)
+	merged.Who = either(merged.Who, below.Who)
 	merged.Ignore = eitherList(merged.Ignore, below.Ignore)
 	return &merged
 }
@@ -375,6 +381,7 @@ func (r *configReader) drift(n *yaml.Node) *DriftSettings {
 		{"windows", func(n *yaml.Node) {
 			d.Windows = r.list(n, "windows", `["Mon-Fri 08:00-18:00 Europe/Berlin"]`, r.window)
 		}},
+		{"who", func(n *yaml.Node) { d.Who, _ = r.choice(n, "who", whoChoices) }},
 		{"ignore", func(n *yaml.Node) {
 			items, ok := r.items(n, "ignore", "- address: aws_instance.web")
 			if ok {

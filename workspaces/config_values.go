@@ -24,6 +24,7 @@ var (
 	mergeChoices  = []string{"off", "merge", "squash", "rebase"}
 	pushChoices   = []string{"hold", "apply"}
 	classChoices  = []string{"cluster", "node", "resource"}
+	whoChoices    = []string{"off", "cloudtrail"}
 	ladderChoices = []string{"never", "create", "update", "replace", "all"}
 
 	// terraformWorkspace is narrower than Terraform's own rule by names that begin with a dot or a hyphen: the one would

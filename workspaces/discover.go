@@ -481,7 +481,7 @@ func (d *discovery) checkValueFiles(w *Workspace, in *info) {
 // newDrift makes a workspace's drift settings of what plumbline.yaml says.
 func newDrift(s *DriftSettings, config *Config) Drift {
 	drift := Drift{
-		Correct: map[string]string{}, MaxChanges: DefaultMaxChanges,
+		Correct: map[string]string{}, MaxChanges: DefaultMaxChanges, Who: defaultWho,
 		Windows: []string{}, Ignore: []IgnoreRule{}, Classes: map[string]string{},
 	}
 	maps.Copy(drift.Classes, config.Classes)
@@ -491,6 +491,7 @@ func newDrift(s *DriftSettings, config *Config) Drift {
 	drift.Every = s.Every
 	maps.Copy(drift.Correct, s.Correct)
 	drift.Windows = orEmpty(s.Windows)
+	drift.Who = either(s.Who, defaultWho)
 	if s.MaxChanges != nil {
 		drift.MaxChanges = *s.MaxChanges
 	}

@@ -507,7 +507,7 @@ resource "terraform_data" "x" {}
 	want := `{"name":"cluster@prod","dir":"cluster","workspace":"prod","engine":"terraform","terraform":"~\u003e 1.11",` +
 		`"required_versions":[],"version_file":"","var_files":["prod.tfvars"],"backend_config":["region=eu","prod.tfbackend"],` +
 		`"backend":"","backend_path":"","account":"","env":[],"watch":[],"depends_on":["network"],"apply":"on-comment","approvals":2,` +
-		`"drift":{"every":"15m","correct":{"cluster":"never","node":"replace"},"max_changes":10,"windows":[],"ignore":[],"classes":{"toy_node*":"node"}},` +
+		`"drift":{"every":"15m","correct":{"cluster":"never","node":"replace"},"max_changes":10,"windows":[],"who":"off","ignore":[],"classes":{"toy_node*":"node"}},` +
 		`"modules":[],"remote_modules":[],"reasons":[],"removed":false,"warnings":[],"source":"plumbline.yaml:8"}`
 	equal(t, "JSON", string(got), want)
 	equal(t, "the default entry's source", get(t, set, "network").Source, "discovered")

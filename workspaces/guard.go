@@ -323,6 +323,7 @@ func (g *guard) compare(w *Workspace, r guardRules) {
 	g.differ(w.Name, "drift.correct", ladderText(r.drift.Correct), ladderText(w.Drift.Correct))
 	g.differ(w.Name, "drift.max_changes", fmt.Sprint(r.drift.MaxChanges), fmt.Sprint(w.Drift.MaxChanges))
 	g.differ(w.Name, "drift.windows", listText(r.drift.Windows), listText(w.Drift.Windows))
+	g.differ(w.Name, "drift.who", r.drift.Who, w.Drift.Who)
 	g.differ(w.Name, "classes", mapText(r.drift.Classes), mapText(w.Drift.Classes))
 	if !slices.EqualFunc(r.drift.Ignore, w.Drift.Ignore, func(a, b IgnoreRule) bool { return reflect.DeepEqual(a, b) }) {
 		g.note(w.Name, "drift.ignore", rulesText(len(r.drift.Ignore)), "other rules")

@@ -111,6 +111,7 @@ func refinements(top *jsonschema.Schema) []refinement {
 			examples(map[string]string{"cluster": "never", "node": "replace", "resource": "update"}))
 		add(settings, "drift.max_changes", between(1, maxChanges), usually(DefaultMaxChanges))
 		add(settings, "drift.windows", items(text), examples([]string{"Mon-Fri 08:00-18:00 Europe/Berlin"}))
+		add(settings, "drift.who", oneOf(whoChoices), usually(defaultWho))
 		add(settings, "drift.ignore", func(s *jsonschema.Schema) { s.Items.Required = []string{"address"} })
 		rule := at(settings, "drift", "ignore")
 		if rule != nil {

@@ -100,6 +100,8 @@ type Drift struct {
 	MaxChanges int `json:"max_changes"`
 	// Windows are the times at which a correction may run; none means always.
 	Windows []string `json:"windows"`
+	// Who is asked who changed something outside: off or cloudtrail.
+	Who string `json:"who"`
 	// Ignore are the differences that do not count.
 	Ignore []IgnoreRule `json:"ignore"`
 	// Classes extends the built-in table: resource type, which may be a glob,

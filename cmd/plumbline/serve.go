@@ -15,6 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/plumbline-dev/plumbline/internal/cloudtrail"
 	"github.com/plumbline-dev/plumbline/internal/database"
 	"github.com/plumbline-dev/plumbline/internal/telemetry"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
@@ -121,6 +122,7 @@ func (p *program) serve(c *cli.Context) (err error) {
 		Environ:   config.environ(p.environ),
 		Secrets:   append(config.secrets(), p.secrets()...),
 		Parallel:  config.parallel, Shared: config.database != "", PublicURL: config.publicURL, StatusLimit: config.statusLimit, Drift: config.drift, Notify: config.targets(),
+		Trail: cloudtrail.New(cloudtrail.Options{Log: log.With("component", "cloudtrail")}),
 		Grace: config.grace, Hurry: p.hurry, Metrics: metrics, Tracer: tracer, Log: log,
 	})
 	if err != nil {

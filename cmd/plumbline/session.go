@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/plumbline-dev/plumbline/internal/cloudtrail"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
 	"github.com/plumbline-dev/plumbline/runner"
@@ -170,6 +171,7 @@ func (p *program) openRunner(c *cli.Context, co *checkout, set *workspaces.Set, 
 		Environ:  p.environ,
 		Parallel: c.Int("parallel"),
 		Hurry:    p.hurry,
+		Trail:    cloudtrail.New(cloudtrail.Options{Log: log}),
 		Observe:  observe,
 		Log:      log,
 	})

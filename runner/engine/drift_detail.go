@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/plumbline-dev/plumbline/drift"
 	"github.com/plumbline-dev/plumbline/planstore"
@@ -16,6 +17,8 @@ type findingDetail struct {
 	// Refused is why nothing was corrected though the verdict allows it, or why the correction stopped on the way; "" when
 	// nothing stood in the way.
 	Refused string `json:"refused,omitempty"`
+	// Absent is when it was last known not to be there; zero if nobody knows.
+	Absent time.Time `json:"absent,omitzero"`
 	// Commit is what the finding was measured against.
 	Commit string `json:"commit,omitempty"`
 	// Newer is the commit at the tip of the branch, where it was planned as well; "" where it was not.

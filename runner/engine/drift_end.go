@@ -19,6 +19,10 @@ func (t *task) findingRows(found []drift.Judged, refused error) ([]FindingRow, e
 	now := t.Now()
 	for _, j := range found {
 		d := findingDetail{Judged: j, Fight: t.drift.stopped[j.Key], Commit: t.drift.at, Newer: t.drift.newer}
+		d.Absent = t.absent(j.Key)
+		if before, there := t.standing(j.Key); there && len(d.Who) == 0 && j.Cause == before.Cause {
+			d.Who = before.Who // logs of clouds forget, and are not always to be had
+		}
 		if refused != nil && j.Allowed {
 			d.Refused = refused.Error()
 		}

@@ -32,6 +32,8 @@ type driftLook struct {
 	// stopped says which findings wait for a person, by their keys, and why.
 	stopped map[string]string
 	paused  string
+	// checked is when the look before ended.
+	checked time.Time
 	// fresh says that the workspace was just applied.
 	fresh bool
 	// at is the commit that is looked at, and newer the one at the tip if that is planned as well.
@@ -65,7 +67,7 @@ func (t *task) lookForDrift(ctx context.Context) runner.Result {
 	}
 	o := runner.DriftOptions{
 		Correct: true, Rules: tip.workspace, Stopped: t.drift.stopped, Paused: t.drift.paused, Fresh: t.drift.fresh, NewerCommit: tip.commit,
-		Judged: func(v drift.Verdict) { t.drift.verdict = &v },
+		Absent: t.absent, Judged: func(v drift.Verdict) { t.drift.verdict = &v },
 	}
 	applied, notes, err := t.openApplied(ctx, c, tip)
 	if err != nil {
@@ -223,10 +225,35 @@ func (t *task) recall(ctx context.Context, tx *sql.Tx) error {
 		return err
 	}
 	sweep, _, err := t.store.sweep(ctx, tx, t.run.Repository, t.run.Workspace)
+	d.checked = sweep.CheckedAt
 	since := now.Sub(row.AppliedAt)
 	d.fresh = known && row.LastStatus == Applied && row.AppliedAt.After(sweep.CheckedAt) && since >= 0 && since < freshFor
 	t.drift = d
 	return err
+}
+
+// lookTime is how long a look may take: what happened while the one before was at it may not have been seen by it.
+const lookTime = 10 * time.Minute
+
+// absent is when a finding was last known not to be there; zero if nobody knows.
+func (t *task) absent(key string) time.Time {
+	if d, there := t.standing(key); there {
+		return d.Absent
+	}
+	if t.drift.checked.IsZero() {
+		return time.Time{}
+	}
+	return t.drift.checked.Add(-lookTime)
+}
+
+// standing is what the look before knew of a finding, if it was there.
+func (t *task) standing(key string) (findingDetail, bool) {
+	row, known := t.seenBefore(key)
+	if !known || !row.GoneAt.IsZero() {
+		return findingDetail{}, false
+	}
+	d, err := openFinding(t.plans, row)
+	return d, err == nil
 }
 
 // beginsNot maps why a correction may not begin now to what package runner takes for a refusal.

@@ -31,7 +31,7 @@ type driftWorld struct {
 const driftSettings = `version: 1
 defaults:
   env: ["TOY_*"]
-  drift: { correct: { cluster: update, node: replace, resource: update } }
+  drift: { correct: { cluster: update, node: replace, resource: update }, who: cloudtrail }
 workspaces:
   - dir: app
 `

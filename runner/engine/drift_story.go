@@ -130,6 +130,9 @@ func (s *story) add(plans *planstore.Store, f FindingRow) error {
 	if d.Refused != "" && d.Allowed {
 		found.Allowed, found.Reason = false, "it may be corrected, but nothing was: "+d.Refused
 	}
+	for _, trace := range d.Who {
+		found.Who = append(found.Who, prcomment.Trace(trace))
+	}
 	for _, a := range d.Attributes {
 		found.Attributes = append(found.Attributes, prcomment.Attribute{Path: a.Path, Before: a.Before, After: a.After, Sensitive: a.Sensitive, Unknown: a.Unknown})
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/plumbline-dev/plumbline/internal/audit"
+	"github.com/plumbline-dev/plumbline/internal/cloudtrail"
 	"github.com/plumbline-dev/plumbline/internal/database"
 	"github.com/plumbline-dev/plumbline/internal/notify"
 	"github.com/plumbline-dev/plumbline/internal/telemetry"
@@ -67,6 +68,8 @@ type Options struct {
 	Grace time.Duration
 	// Hurry, once closed, ends the grace at once.
 	Hurry <-chan struct{}
+	// Trail is asked who changed things outside, for workspaces that want it; nil: nobody is asked.
+	Trail *cloudtrail.Trail
 	// Notify are where people are told of drift.
 	Notify []*notify.Target
 	// Metrics and Tracer are told what happens; nil for nobody.

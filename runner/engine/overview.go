@@ -1,6 +1,10 @@
 package engine
 
-import "time"
+import (
+	"time"
+
+	"github.com/plumbline-dev/plumbline/drift"
+)
 
 // Overview is what the page shows: how things stand, and what happened last.
 type Overview struct {
@@ -34,6 +38,14 @@ type DriftHistory struct {
 	Overdue    bool
 	Fights     int    // findings that wait for a person, because something puts them back
 	Turns      []Look // in the last month, the newest first
+	// Who are traces of who changed what is there now, a few of them.
+	Who []WhoChanged
+}
+
+// WhoChanged is a trace of who changed a resource outside.
+type WhoChanged struct {
+	Address string
+	drift.Trace
 }
 
 // OperationSummary is an operation with what came of it.

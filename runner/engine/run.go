@@ -219,7 +219,7 @@ func (t *task) open(ctx context.Context, c *clone, at string, set *workspaces.Se
 		Root: siteFiles(site), Files: f.tree, Set: f.set, Repository: string(t.repo.ID), Commit: commit, Change: scope(t.op), Run: t.run.ID,
 		Plans: t.plans, Installer: t.Installer, Providers: t.Providers, WorkDir: siteData(site), Environ: t.Environ, Parallel: 1,
 		LocalState: t.stateDir(t.repo), RefuseLocalState: t.Shared, Settle: true,
-		Before: before, Observe: t.observe, Log: t.log, Now: t.Now,
+		Before: before, Trail: t.Trail, Observe: t.observe, Log: t.log, Now: t.Now,
 	}
 	if f.runner, err = runner.New(options); err != nil {
 		f.close()

@@ -16,8 +16,15 @@ const (
 func (e *Engine) Overview(ctx context.Context) (Overview, error) {
 	var o Overview
 	err := e.DB.Read(ctx, func(tx *sql.Tx) (err error) {
-		o, err = e.store.overview(ctx, tx)
-		return err
+		if o, err = e.store.overview(ctx, tx); err != nil {
+			return err
+		}
+		for i := range o.Drift.Histories {
+			if err := e.whoChanged(ctx, tx, &o.Drift.Histories[i]); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return Overview{}, fmt.Errorf("read the overview: %w", err)
