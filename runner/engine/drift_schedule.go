@@ -125,7 +125,8 @@ func (e *Engine) nudge() {
 	}
 }
 
-// driftTick begins as many looks as there is room for, and gives way to whatever else waits.
+// driftTick makes as many looks as there is room for, and gives way to whatever else waits. How many of them are worked at
+// once is heeded where a worker takes one.
 func (e *Engine) driftTick(ctx context.Context) error {
 	var waiting, queued, lost int64
 	var due bool
@@ -156,7 +157,8 @@ func (e *Engine) driftTick(ctx context.Context) error {
 			return err
 		}
 	}
-	room := e.driftWorkers() - e.count((*working).looks) - int(queued)
+	// One waits for each that is worked, or a worker would be idle from the end of a look to the next tick.
+	room := 2*e.driftWorkers() - e.count((*working).looks) - int(queued)
 	if !due || room <= 0 || waiting > 0 {
 		return nil
 	}

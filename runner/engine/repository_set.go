@@ -126,10 +126,10 @@ func (c *clone) affected(ctx context.Context, base, commit string) ([]*workspace
 	return workspaces.Affected(before, set, changes), set, nil
 }
 
-// materialise makes SITE/files hold what a workspace reads of a commit, and says
-// how many files it wrote or removed. What Terraform wrote there stays. Nobody
-// else may use the site meanwhile.
-func (c *clone) materialise(ctx context.Context, commit, workspace, site string) (int, error) {
+// materialise makes SITE/files hold what a workspace reads of a commit, whose
+// tree is open, and says how many files it wrote or removed. What Terraform
+// wrote there stays. Nobody else may use the site meanwhile.
+func (c *clone) materialise(ctx context.Context, tree *gitrepo.Tree, commit, workspace, site string) (int, error) {
 	set, err := c.set(ctx, commit)
 	if err != nil {
 		return 0, err
@@ -138,11 +138,6 @@ func (c *clone) materialise(ctx context.Context, commit, workspace, site string)
 	if !ok {
 		return 0, fmt.Errorf("%s: commit %s has no workspace %q", c.id, commit, workspace)
 	}
-	tree, err := c.tree(ctx, commit)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = tree.Close() }()
 	inputs, err := set.Inputs(ctx, tree, w)
 	if failed := tree.Failed(); failed != nil {
 		err = failed

@@ -111,6 +111,17 @@ func someFiles() map[string]string {
 	}
 }
 
+// materialise lays the files of a commit out, as a run does.
+func materialise(t *testing.T, c *clone, commit, workspace, site string) (int, error) {
+	t.Helper()
+	tree, err := c.tree(t.Context(), commit)
+	if err != nil {
+		return 0, err
+	}
+	defer tree.Close()
+	return c.materialise(t.Context(), tree, commit, workspace, site)
+}
+
 func TestCloneOfAChange(t *testing.T) {
 	t.Parallel()
 	h := startHub(t, someFiles())
@@ -143,7 +154,7 @@ func TestCloneOfAChange(t *testing.T) {
 	}
 
 	site := filepath.Join(t.TempDir(), "site")
-	if n, err := c.materialise(t.Context(), merged.Commit, "app", site); err != nil || n != 4 {
+	if n, err := materialise(t, c, merged.Commit, "app", site); err != nil || n != 4 {
 		t.Errorf("materialise wrote %d, %v; want 4", n, err)
 	}
 	for name, want := range map[string]bool{"app/main.tf": true, "app/net.tf": true, "modules/m/main.tf": true, "plumbline.yaml": true, "network/main.tf": false, "README.md": false} {
@@ -151,10 +162,10 @@ func TestCloneOfAChange(t *testing.T) {
 			t.Errorf("%s is there: %v, want %v", name, err == nil, want)
 		}
 	}
-	if n, err := c.materialise(t.Context(), tip, "app", site); err != nil || n != 2 {
+	if n, err := materialise(t, c, tip, "app", site); err != nil || n != 2 {
 		t.Errorf("another commit changed %d, %v; want 2", n, err)
 	}
-	if _, err := c.materialise(t.Context(), tip, "none", site); err == nil || !strings.Contains(err.Error(), "none") {
+	if _, err := materialise(t, c, tip, "none", site); err == nil || !strings.Contains(err.Error(), "none") {
 		t.Errorf("no such workspace: %v", err)
 	}
 
@@ -476,7 +487,7 @@ func TestCloneIsShared(t *testing.T) {
 			if touched, _, err := c.affected(t.Context(), first, second); err != nil || len(touched) != 1 {
 				t.Errorf("affected: %v, %v", touched, err)
 			}
-			if _, err := c.materialise(t.Context(), second, "app", filepath.Join(t.TempDir(), fmt.Sprint(i))); err != nil {
+			if _, err := materialise(t, c, second, "app", filepath.Join(t.TempDir(), fmt.Sprint(i))); err != nil {
 				t.Error(err)
 			}
 			set, err := c.set(t.Context(), first)

@@ -187,7 +187,7 @@ func (t *task) lay(ctx context.Context, c *clone, f *furnished) error {
 	if applying {
 		return errOccupied
 	}
-	_, err = c.materialise(ctx, f.commit, t.run.Workspace, site)
+	_, err = c.materialise(ctx, f.tree, f.commit, t.run.Workspace, site)
 	return err
 }
 
