@@ -19,6 +19,8 @@ type Mark struct {
 	// Plans is a digest of the names and fingerprints of all workspaces of the report: as long as it stays, the pages
 	// tell of the same plans.
 	Plans string
+	// Shows is Report.Shows; "" if the report has none.
+	Shows string
 }
 
 // markVersion is raised when a mark of today can no longer be read as one of tomorrow.
@@ -29,10 +31,16 @@ var markLike = regexp.MustCompile(`(?i)<!--(\s*)plumbline:`)
 
 // String writes the mark as an HTML comment. Nothing in a key can end the comment early.
 func (m Mark) String() string {
-	key := strings.ReplaceAll(url.QueryEscape(m.Key), "--", "%2D%2D")
-	return "<!-- plumbline: v=" + markVersion + " kind=" + url.QueryEscape(string(m.Kind)) + " key=" + key +
-		" page=" + strconv.Itoa(m.Page) + "/" + strconv.Itoa(m.Pages) + " plans=" + m.Plans + " -->"
+	shows := ""
+	if m.Shows != "" {
+		shows = " shows=" + escapeMark(m.Shows)
+	}
+	return "<!-- plumbline: v=" + markVersion + " kind=" + url.QueryEscape(string(m.Kind)) + " key=" + escapeMark(m.Key) +
+		" page=" + strconv.Itoa(m.Page) + "/" + strconv.Itoa(m.Pages) + " plans=" + m.Plans + shows + " -->"
 }
+
+// escapeMark writes a field of a mark: it has no space, and cannot end the comment.
+func escapeMark(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "--", "%2D%2D") }
 
 // ParseMark reads the mark of a page. It looks at the very first line only: a mark that is quoted further down is text.
 // A mark says which page this is, not who wrote it: ask the forge for the author before trusting it.
@@ -76,6 +84,12 @@ func ParseMark(page string) (Mark, bool) {
 			}
 		case "plans":
 			m.Plans = text
+		case "shows":
+			shows, err := url.QueryUnescape(text)
+			if err != nil {
+				return Mark{}, false
+			}
+			m.Shows = shows
 		}
 	}
 	return m, version == markVersion && m.Page >= 1 && m.Pages >= m.Page

@@ -68,7 +68,7 @@ func newRenderer(r Report, limit int) *renderer {
 	if w.most <= 0 {
 		w.most = defaultPages
 	}
-	w.mark = Mark{Kind: r.Kind, Key: shortKey(r.Key), Plans: plansDigest(r.Workspaces)}
+	w.mark = Mark{Kind: r.Kind, Key: shortKey(r.Key), Plans: plansDigest(r.Workspaces), Shows: r.Shows}
 	w.pages.limit = limit - furniture - len(w.mark.String())
 	for i := range r.Workspaces {
 		w.workspaces = append(w.workspaces, &r.Workspaces[i])

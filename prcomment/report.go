@@ -61,6 +61,7 @@ type Report struct {
 	Merged     bool      // the change is merged, so that its code can be mended by another one only
 	Commands   bool      // end with what can be commented; false where nobody listens (CI, a terminal)
 	Key        string    // hidden in every page, so that Parse finds it again; no secret, no text of users
+	Shows      string    // hidden likewise: what its maker wants to know again of what it shows; the same rules as for Key
 	Secrets    []string  // values that must not be shown, in whatever form; shorter than 6 bytes are ignored
 	MaxPages   int       // diffs are summarised beyond so many pages; 0 = 10; destroys and replaces go on regardless
 	At         time.Time // when it was made; zero = not said

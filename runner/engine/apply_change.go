@@ -150,12 +150,13 @@ func (h *errand) judgeSpan(ctx context.Context, span gitrepo.Span, row ChangeRow
 	if err != nil {
 		return nil, err
 	}
-	var plans map[string]review
+	plans, err := h.reviewedPlans(ctx, row.Change)
+	if err != nil {
+		return nil, err
+	}
 	var applied map[string]bool
 	err = h.DB.Read(ctx, func(tx *sql.Tx) (err error) {
-		if plans, err = h.reviewedPlans(ctx, tx, row.Change); err == nil {
-			applied, err = h.stillApplied(ctx, tx, row.Change)
-		}
+		applied, err = h.stillApplied(ctx, tx, row.Change)
 		return err
 	})
 	if err != nil {
@@ -168,21 +169,6 @@ func (h *errand) judgeSpan(ctx context.Context, span gitrepo.Span, row ChangeRow
 		all = append(all, judged{w, judgeMerge(w, row.Head.Commit, plans[w.Name], applied[w.Name], approvers)})
 	}
 	return all, nil
-}
-
-// reviewedPlans reads what reviewers of a change were shown at its head.
-func (h *errand) reviewedPlans(ctx context.Context, tx *sql.Tx, c forge.Change) (map[string]review, error) {
-	operations, err := h.store.operations(ctx, tx, h.repo.ID, c.Number, KindPlan)
-	if err != nil {
-		return nil, err
-	}
-	runs := map[string][]Run{}
-	for _, op := range operations {
-		if runs[op.ID], err = h.store.runsOf(ctx, tx, op.ID); err != nil {
-			return nil, err
-		}
-	}
-	return reviewed(operations, runs, c.Head.Commit), nil
 }
 
 // appliedPlans reads which workspaces of a change were applied at its head: their newest apply did all of it.

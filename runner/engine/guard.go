@@ -75,32 +75,6 @@ func (h *errand) approvalsFor(ctx context.Context, c forge.Change, affected []*w
 	return h.approvers(ctx, c)
 }
 
-// review is what was last made known to reviewers about one workspace of a change.
-type review struct {
-	Plan        string // id; "" if there was nothing to do
-	Fingerprint string
-	Status      Status // "" if no plan of it has ended
-}
-
-// reviewed finds, for each workspace, the newest plan of a change at a head that has ended, among plan operations given
-// oldest first with their runs. A plan that was still being made, or was stopped, has been read by nobody; what was there
-// before it still stands, and the gate sees whether it holds.
-func reviewed(operations []Operation, runs map[string][]Run, head string) map[string]review {
-	found := map[string]review{}
-	for _, op := range slices.Backward(operations) {
-		if op.Kind != KindPlan || op.HeadCommit != head {
-			continue
-		}
-		for _, r := range runs[op.ID] {
-			if _, known := found[r.Workspace]; known || !r.Status.Ended() || r.Status == Superseded {
-				continue
-			}
-			found[r.Workspace] = review{Plan: r.Plan, Fingerprint: r.Fingerprint, Status: r.Status}
-		}
-	}
-	return found
-}
-
 // judgement is what becomes of one workspace in an apply, and why.
 type judgement struct {
 	Leave       string // why it is not in the operation, in a sentence; "" if it is

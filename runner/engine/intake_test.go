@@ -37,6 +37,7 @@ type docket struct {
 	engines []*Engine
 	passed  atomic.Int64 // how far the engines' clocks are ahead
 	taken   int          // deliveries that were handed over
+	unshown bool         // no comment shows how plans end
 }
 
 // docketFiles are a repository of three workspaces: app depends on network.
@@ -235,7 +236,8 @@ func (d *docket) last(number int, kind Kind) (Operation, map[string]Run) {
 	return ops[len(ops)-1], runs[len(runs)-1]
 }
 
-// end ends a queued run as a worker would: with a plan whose id and fingerprint tell which run made it.
+// end ends a queued run as a worker would, with a plan whose id and fingerprint tell which run made it, and has that shown
+// long ago.
 func (d *docket) end(r Run, status Status) Run {
 	d.Helper()
 	e := d.engines[0]
@@ -260,6 +262,11 @@ func (d *docket) end(r Run, status Status) Run {
 		}
 		if r, err = e.store.stepRun(d.Context(), tx, claimed, status); err != nil {
 			return err
+		}
+		if r.Kind == KindPlan && !d.unshown {
+			if err := e.store.noteShown(d.Context(), tx, []string{r.ID}, time.Now().Add(-time.Hour)); err != nil {
+				return err
+			}
 		}
 		return e.settle(d.Context(), tx, r.Operation)
 	})

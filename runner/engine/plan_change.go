@@ -149,7 +149,7 @@ func carry(plans *planstore.Store, old, r Run) (Run, error) {
 		return Run{}, err
 	}
 	r.Status, r.Plan, r.Fingerprint, r.Attempts = old.Status, old.Plan, old.Fingerprint, old.Attempts
-	r.StartedAt, r.EndedAt = old.StartedAt, old.EndedAt
+	r.StartedAt, r.EndedAt, r.ShownAt = old.StartedAt, old.EndedAt, old.ShownAt
 	if len(old.Result) == 0 {
 		return r, nil
 	}

@@ -13,6 +13,7 @@ import (
 type account struct {
 	who        Subject
 	wanted     int64 // what is told: see ReportRow
+	again      bool  // an attempt at it has failed, or died
 	known      bool
 	repository Repository
 	change     ChangeRow     // zero for a push
@@ -41,7 +42,7 @@ func (e *Engine) readAccount(ctx context.Context, row ReportRow) (*account, erro
 	var a *account
 	who := row.Subject
 	err := e.DB.Read(ctx, func(tx *sql.Tx) error {
-		a = &account{who: who, wanted: row.Wanted}
+		a = &account{who: who, wanted: row.Wanted, again: row.Attempts > 1}
 		var ok bool
 		var err error
 		if a.repository, ok, err = e.store.repository(ctx, tx, who.Repository); err != nil || !ok {

@@ -109,6 +109,9 @@ func (t *thread) put(ctx context.Context, at place, body string, check bool) err
 		if known && right {
 			return nil
 		}
+		if found, there := t.byID[row.ID]; there && same(found.Body, body) {
+			return t.keep(ctx, at, found, body) // by an attempt that died before it was written down
+		}
 		if known {
 			c, err := t.client.EditComment(ctx, t.repo, row.ID, body)
 			if err == nil {
@@ -332,6 +335,12 @@ func (e *Engine) tellComments(ctx context.Context, client Forge, a *account) err
 		}
 		return err
 	})
+	if a.again && len(a.comments) > 0 {
+		// What the attempt before has written stays as it is, with its time: see noteShown.
+		if err := t.list(ctx); err != nil {
+			return err
+		}
+	}
 	err := e.sayAll(ctx, t, a)
 	a.comments, a.later = t.all(), t.later
 	return err
@@ -357,6 +366,11 @@ func (e *Engine) sayAll(ctx context.Context, t *thread, a *account) error {
 		pages := prcomment.Render(report, forge.MaxComment)
 		if err := t.say(ctx, l.key, pages, l.final); err != nil {
 			return err
+		}
+		if l.plans != nil {
+			if err := t.noteShown(ctx, l.key, *l.plans); err != nil {
+				return err
+			}
 		}
 		if l.final {
 			err = t.drop(ctx, report.Kind, l.key, len(pages))

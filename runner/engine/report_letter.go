@@ -19,7 +19,9 @@ type letter struct {
 	key   string
 	final bool // nothing is to come; else there will be another edition
 	// from is when to begin the comment, if it has not been begun; zero for at once.
-	from  time.Time
+	from time.Time
+	// plans is the plan operation that it shows; nil if it shows none.
+	plans *accountedOp
 	write func(ctx context.Context) (prcomment.Report, error)
 }
 
@@ -58,9 +60,13 @@ func (e *Engine) letters(ctx context.Context, a *account) ([]letter, error) {
 		case o.key == keyPlan && len(o.runs) == 0 && o.Cause != CauseCommand && len(o.Notes) == 0 && !a.has(keyPlan):
 			continue // most changes of a large repository are none of our business, and their status says so
 		}
-		letters = append(letters, letter{key: o.key, final: o.Status != OperationRunning, from: o.tellFrom(), write: func(ctx context.Context) (prcomment.Report, error) {
+		l := letter{key: o.key, final: o.Status != OperationRunning, from: o.tellFrom(), write: func(ctx context.Context) (prcomment.Report, error) {
 			return e.operationReport(ctx, plans, a, o)
-		}})
+		}}
+		if o.Kind == KindPlan {
+			l.plans = &o
+		}
+		letters = append(letters, l)
 	}
 	return letters, nil
 }
@@ -129,6 +135,7 @@ func (e *Engine) operationReport(ctx context.Context, plans *planstore.Store, a 
 		agree(&report.Workspaces[i], o.runs[i], o.runs, results[i], stopped)
 	}
 	if o.Kind == KindPlan {
+		report.Shows, _ = showsOf(o.ID, o.runs)
 		if o.Status == OperationSuperseded {
 			report.Notice = stopped
 		}

@@ -169,6 +169,7 @@ type Run struct {
 	CreatedAt   time.Time
 	StartedAt   time.Time
 	EndedAt     time.Time
+	ShownAt     time.Time // by the forge's clock: when a comment first showed how this plan ended; zero if none has
 }
 
 // Phase is what a running run does. What matters is PhaseApplying: without it in the row, nothing was begun.

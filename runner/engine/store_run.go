@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-const runColumns = "id, operation, repository, workspace, dir, position, kind, status, phase, needs, around, reasons, reviewed, plan, fingerprint, result, writes, cancel, owner, attempts, created_at, started_at, ended_at"
+const runColumns = "id, operation, repository, workspace, dir, position, kind, status, phase, needs, around, reasons, reviewed, plan, fingerprint, result, writes, cancel, owner, attempts, created_at, started_at, ended_at, shown_at"
 
 func scanRun(row scanner) (Run, error) {
 	var r Run
 	var needs, around, reasons, result string
-	var created, started, ended int64
+	var created, started, ended, shown int64
 	err := row.Scan(&r.ID, &r.Operation, &r.Repository, &r.Workspace, &r.Dir, &r.Position, &r.Kind, &r.Status, &r.Phase, &needs, &around, &reasons,
-		&r.Reviewed, &r.Plan, &r.Fingerprint, &result, &r.Writes, &r.Cancel, &r.Owner, &r.Attempts, &created, &started, &ended)
+		&r.Reviewed, &r.Plan, &r.Fingerprint, &result, &r.Writes, &r.Cancel, &r.Owner, &r.Attempts, &created, &started, &ended, &shown)
 	if err != nil {
 		return Run{}, err
 	}
 	r.Result = decode(result)
-	r.CreatedAt, r.StartedAt, r.EndedAt = moment(created), moment(started), moment(ended)
+	r.CreatedAt, r.StartedAt, r.EndedAt, r.ShownAt = moment(created), moment(started), moment(ended), moment(shown)
 	for text, into := range map[*string]*[]string{&needs: &r.Needs, &around: &r.Around, &reasons: &r.Reasons} {
 		if err := unpack(*text, into); err != nil {
 			return Run{}, err
@@ -50,9 +50,9 @@ func (s *store) addRun(ctx context.Context, tx *sql.Tx, r Run) (Run, error) {
 		}
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO run (`+runColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', $9, $10, $11, $12, $13, $14, $15, $16, 0, '', 0, $17, $18, $19)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', $9, $10, $11, $12, $13, $14, $15, $16, 0, '', 0, $17, $18, $19, $20)`,
 		r.ID, r.Operation, string(r.Repository), r.Workspace, r.Dir, r.Position, string(r.Kind), string(r.Status), lists[0], lists[1], lists[2],
-		r.Reviewed, r.Plan, r.Fingerprint, encode(r.Result), bit(r.Writes), millis(r.CreatedAt), millis(r.StartedAt), millis(r.EndedAt))
+		r.Reviewed, r.Plan, r.Fingerprint, encode(r.Result), bit(r.Writes), millis(r.CreatedAt), millis(r.StartedAt), millis(r.EndedAt), millis(r.ShownAt))
 	if err != nil {
 		return Run{}, fmt.Errorf("keep a run of %s in %s: %w", r.Workspace, r.Repository, err)
 	}
@@ -75,6 +75,17 @@ func (s *store) runsOf(ctx context.Context, tx *sql.Tx, operation string) ([]Run
 		return nil, fmt.Errorf("read the runs of %s: %w", operation, err)
 	}
 	return all, nil
+}
+
+// noteShown writes down that plans were shown in a comment at a time of the forge's clock. The first time counts: who has
+// read a plan has read it.
+func (s *store) noteShown(ctx context.Context, tx *sql.Tx, runs []string, at time.Time) error {
+	for _, id := range runs {
+		if _, err := tx.ExecContext(ctx, "UPDATE run SET shown_at = $1 WHERE id = $2 AND shown_at = 0", millis(at), id); err != nil {
+			return fmt.Errorf("note that the run %s was shown: %w", id, err)
+		}
+	}
+	return nil
 }
 
 // mayRun is a condition on a queued run: one that writes waits for any other that writes to its workspace, and a look for

@@ -158,6 +158,7 @@ func stale(t *testing.T, start starter) {
 	second.AwaitEdit(t, before.ID, "toy_bucket.two", "1 to add")
 	second.AwaitStatus(t, "plumbline", forge.Success)
 	s.quiet(t)
+	second.Read()
 	second.Merge(t, forge.MergeCommit)
 	s.AwaitVersions(t, map[string]string{"c": "1", "one": "", "two": ""})
 	s.quiet(t)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plumbline-dev/plumbline/forge"
 )
@@ -57,6 +58,14 @@ func (p *Pull) Push(t testing.TB, files map[string]string) {
 func (p *Pull) Say(t testing.TB, who, body string) (id string) {
 	t.Helper()
 	return p.World.Forge.Comment(t, p.World.Repo, who, p.Number, body)
+}
+
+// Read takes the time that it takes to read what was just posted. Forges count in whole seconds, so nobody can have read
+// what was posted in the second in which they merge.
+func (p *Pull) Read() {
+	for second := time.Now().Unix(); time.Now().Unix() == second; {
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // Merge merges as the author.

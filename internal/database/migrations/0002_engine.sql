@@ -141,6 +141,7 @@ CREATE TABLE run (
   created_at BIGINT NOT NULL,
   started_at BIGINT NOT NULL,
   ended_at BIGINT NOT NULL,
+  shown_at BIGINT NOT NULL,      -- by the forge's clock: when a comment first showed how this plan ended; 0 if none has
   UNIQUE (operation, workspace)
 );
 CREATE INDEX run_waiting ON run (repository, workspace) WHERE status IN ('waiting', 'queued', 'running');
