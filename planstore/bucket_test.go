@@ -319,3 +319,20 @@ func mustGet(t *testing.T, b bucket, key string, limit int64) []byte {
 	}
 	return data
 }
+
+// TestPlansThatNoBucketTakes: what S3 does not take at once is not begun.
+func TestPlansThatNoBucketTakes(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "x")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "canary")
+	b, _, err := openBucket(t.Context(), "s3://plans?endpoint=http://127.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = b.Put(t.Context(), "a", content{bytes: putLimit + 1, write: func(io.Writer) error {
+		t.Error("it is written all the same")
+		return nil
+	}})
+	if err == nil || !strings.Contains(err.Error(), "the plan has 5120 MB when it is sealed, and S3 takes at most 5120 MB at once: split the workspace") {
+		t.Errorf("put says %v", err)
+	}
+}

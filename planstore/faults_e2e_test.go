@@ -3,6 +3,7 @@
 package planstore
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -41,6 +42,7 @@ type FaultyS3 struct {
 type Answer struct {
 	Status  int
 	Code    string
+	Message string // "" for one that says nothing
 	Headers map[string]string
 }
 
@@ -90,23 +92,25 @@ func (f *FaultyS3) start(t testing.TB) {
 		}
 		if f.answer != nil {
 			if a := f.answer(r); a != nil {
+				// Whoever answers earlier, and closes the connection, is not always heard.
+				_, _ = io.Copy(io.Discard, r.Body)
 				for name, value := range a.Headers {
 					w.Header().Set(name, value)
 				}
-				writeFault(w, a.Status, a.Code)
+				writeFault(w, a.Status, a.Code, a.Message)
 				return
 			}
 		}
 		switch fault {
 		case "500":
-			writeFault(w, http.StatusInternalServerError, "InternalError")
+			writeFault(w, http.StatusInternalServerError, "InternalError", "")
 		case "slow down":
-			writeFault(w, http.StatusServiceUnavailable, "SlowDown")
+			writeFault(w, http.StatusServiceUnavailable, "SlowDown", "")
 		case "dropped before":
 			panic(http.ErrAbortHandler)
 		case "too skewed":
 			w.Header().Set("Date", time.Now().Add(f.skew).UTC().Format(http.TimeFormat))
-			writeFault(w, http.StatusForbidden, "RequestTimeTooSkewed")
+			writeFault(w, http.StatusForbidden, "RequestTimeTooSkewed", "")
 		default:
 			r.Header.Set("X-Test-Fault", fault)
 			proxy.ServeHTTP(w, r)
@@ -180,8 +184,8 @@ func (f *FaultyS3) spoil(r *http.Response) error {
 	return nil
 }
 
-func writeFault(w http.ResponseWriter, status int, code string) {
-	text := fmt.Sprintf(`<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>as the test wants it</Message></Error>`, code)
+func writeFault(w http.ResponseWriter, status int, code, message string) {
+	text := fmt.Sprintf(`<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>%s</Message></Error>`, code, cmp.Or(message, "as the test wants it"))
 	w.Header().Set("Content-Type", "application/xml")
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)

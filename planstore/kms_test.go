@@ -340,7 +340,7 @@ func TestALostKMSKeyLosesPlansOnly(t *testing.T) {
 	options.KMSKey = aws.AddKey(awstest.Region)
 	s = open(t, options)
 	err := s.Verify(t.Context(), lost.ID)
-	if !is(err, planstore.OtherKey) || !strings.Contains(err.Error(), "if it is lost, delete it and plan again (nothing but the plan is lost: Terraform's state is not in it)") {
+	if !is(err, planstore.OtherKey) || !strings.Contains(err.Error(), "if the key is lost, delete it and plan again (nothing but the plan is lost: Terraform's state is not in it)") {
 		t.Errorf("with another key: %v", err)
 	}
 	again := put(t, s, planstore.Plan{Workspace: "a"})

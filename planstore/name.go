@@ -34,7 +34,7 @@ func (k kind) advice(reason Reason) string {
 	case OtherVersion:
 		return "use the plumbline that wrote it; or else " + k.lost
 	case OtherKey:
-		return "add that key; or, if it is lost, " + k.lost + k.keyLost
+		return "add that key; or, if another Plumbline keeps plans here, give one of the two a place of its own; or, if the key is lost, " + k.lost + k.keyLost
 	}
 	return k.lost
 }

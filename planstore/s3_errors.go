@@ -3,6 +3,7 @@ package planstore
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -18,6 +19,9 @@ var permissions = map[string]string{
 	"PutObjectTagging": "s3:PutObjectTagging on what it holds",
 	"DeleteObject":     "s3:DeleteObject on what it holds",
 }
+
+// kmsPermission is what S3 says to be missing where it is the key that may not be used.
+var kmsPermission = regexp.MustCompile(`\bkms:[A-Z][A-Za-z]+`)
 
 // errorCode is the word by which a service names an error, or "".
 func errorCode(err error) string {
@@ -39,6 +43,11 @@ func (b *s3Bucket) explain(err error) error {
 	case "NoSuchBucket":
 		return fmt.Errorf("there is no bucket %q: make it, or correct the location: %w", b.name, err)
 	case "AccessDenied", "Forbidden":
+		// S3 asks for the key of its encryption in the caller's name.
+		if permission := kmsPermission.FindString(err.Error()); permission != "" {
+			return fmt.Errorf("bucket %q may not use the key of its encryption for us: these credentials need %s on it, from IAM and from the key's own policy; or choose another with sse and kms_key of the location: %w",
+				b.name, permission, err)
+		}
 		needed := "s3:ListBucket on it and s3:GetObject, s3:PutObject and s3:DeleteObject on what it holds"
 		var op *smithy.OperationError
 		if errors.As(err, &op) && permissions[op.OperationName] != "" {

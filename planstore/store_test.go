@@ -41,6 +41,7 @@ func walkStore(t *testing.T, location func(t *testing.T, n int) string) {
 		{"the newest plan counts", newestCounts},
 		{"ids may be shortened", idsMayBeShortened},
 		{"repositories do not see each other", repositoriesApart},
+		{"it can be told whose plans there are", repositoriesAreTold},
 		{"broken plans do not hide good ones", brokenDoNotHide},
 		{"the last apply counts", lastApplyCounts},
 		{"states are kept", statesAreKept},
@@ -177,6 +178,35 @@ func repositoriesApart(t *testing.T, location string) {
 	}
 	if err := two.PutApplied(t.Context(), planstore.Applied{Plan: p}); err == nil {
 		t.Errorf("another repository's apply was recorded")
+	}
+}
+
+func repositoriesAreTold(t *testing.T, location string) {
+	if all, err := planstore.Repositories(t.Context(), location); err != nil || len(all) != 0 {
+		t.Errorf("in an empty location there are plans of %q, %v", all, err)
+	}
+	for _, name := range []string{"github/acme/live", "GitHub/ACME/live", "gitea/acme/live"} {
+		s := open(t, planstore.Options{Location: location, Repository: name})
+		for range 2 {
+			put(t, s, planstore.Plan{Workspace: "a"})
+		}
+	}
+	if err := open(t, planstore.Options{Location: location, Repository: "only/applied", Key: key2}).PutApplied(t.Context(), planstore.Applied{Plan: planstore.Plan{Workspace: "a"}}); err != nil {
+		t.Fatal(err)
+	}
+	// Another store within: its plans are not this one's.
+	path, query, _ := strings.Cut(location, "?")
+	within := path + "/team?" + query
+	if query == "" {
+		within = path + "/team"
+	}
+	put(t, open(t, planstore.Options{Location: within, Repository: "theirs"}), planstore.Plan{Workspace: "a"})
+	all, err := planstore.Repositories(t.Context(), location)
+	if got := strings.Join(all, " "); err != nil || got != "GitHub/ACME/live gitea/acme/live github/acme/live only/applied" {
+		t.Errorf("there are plans of %s, %v", got, err)
+	}
+	if all, err := planstore.Repositories(t.Context(), within); err != nil || len(all) != 1 || all[0] != "theirs" {
+		t.Errorf("within there are plans of %q, %v", all, err)
 	}
 }
 

@@ -25,13 +25,14 @@ func (p *program) plansCommand() *cli.Command {
 			"   plumbline plans show 20261121-090527\n" +
 			"   plumbline plans verify\n" +
 			"   plumbline plans prune --older-than 720h --dry-run\n" +
-			"   plumbline plans rekey",
+			"   plumbline plans rekey\n" +
+			"   plumbline plans list --config server.yaml --repository acme/live",
 		Subcommands: []*cli.Command{
 			{
 				Name:        "list",
 				Usage:       "list the stored plans, newest first",
 				Description: "Exit status: 0; 1 if an entry cannot be read.\n\nExample:\n   plumbline plans list --json",
-				Flags:       append(storeFlags(), &cli.BoolFlag{Name: "states", Usage: "list the states that Terraform could not save"}, jsonFlag()),
+				Flags:       append(plansFlags(), &cli.BoolFlag{Name: "states", Usage: "list the states that Terraform could not save"}, jsonFlag()),
 				Action:      p.plansList,
 			},
 			{
@@ -39,7 +40,7 @@ func (p *program) plansCommand() *cli.Command {
 				Usage:       "show one stored plan, whole; an id may be shortened",
 				ArgsUsage:   "ID",
 				Description: "With --state, ID is the place of a state that Terraform could not save, and the state itself is printed:\nit holds secrets, so send it to a file and remove that when it was pushed.\n\nExamples:\n   plumbline plans show 20261121-090527\n   plumbline plans show --state PLACE > recovered.tfstate",
-				Flags:       append(storeFlags(), &cli.BoolFlag{Name: "state", Usage: "print a state that Terraform could not save"}, jsonFlag()),
+				Flags:       append(plansFlags(), &cli.BoolFlag{Name: "state", Usage: "print a state that Terraform could not save"}, jsonFlag()),
 				Action:      p.plansShow,
 			},
 			{
@@ -47,14 +48,14 @@ func (p *program) plansCommand() *cli.Command {
 				Usage:       "read what is stored from end to end and say what is whole",
 				ArgsUsage:   "[ID...]",
 				Description: "Without an ID: all plans, records of applies and kept states of the repository.\nExit status: 0 all is whole; 1 otherwise.\n\nExample:\n   plumbline plans verify",
-				Flags:       storeFlags(),
+				Flags:       plansFlags(),
 				Action:      p.plansVerify,
 			},
 			{
 				Name:        "prune",
 				Usage:       "remove old plans; the newest of each workspace stays",
 				Description: "Removes plans that are older than a limit. What was applied has left the store already, and states that\nTerraform could not save are never removed.\n\nExamples:\n   plumbline plans prune\n   plumbline plans prune --older-than 24h --keep 3 --dry-run\n   plumbline plans prune --broken",
-				Flags: append(storeFlags(),
+				Flags: append(plansFlags(),
 					&cli.DurationFlag{Name: "older-than", Usage: "remove plans older than `DURATION`, such as 720h", Value: 30 * 24 * time.Hour},
 					&cli.IntFlag{Name: "keep", Usage: "keep at least the `N` newest plans of each workspace", Value: 1},
 					&cli.BoolFlag{Name: "broken", Usage: "remove entries that cannot be read, too"},
@@ -68,21 +69,11 @@ func (p *program) plansCommand() *cli.Command {
 				Usage: "seal with the present key what is sealed with an older one",
 				Description: "The present key is the first of --plan-kms-key or, without it, the first of the key file. The older ones must\nbe given, too, until this is done. It may be stopped and run again, and plans may be made meanwhile.\n\n" +
 					"Exit status: 0; 1 if something could not be read: it stays as it is.\n\nExamples:\n   plumbline plans rekey --dry-run\n   plumbline plans rekey --plan-kms-key alias/plans",
-				Flags:  append(storeFlags(), &cli.BoolFlag{Name: "dry-run", Usage: "only say how much would be sealed anew"}, jsonFlag()),
+				Flags:  append(plansFlags(), &cli.BoolFlag{Name: "dry-run", Usage: "only say how much would be sealed anew"}, jsonFlag()),
 				Action: p.plansRekey,
 			},
 		},
 	}
-}
-
-// plansStore opens the store of the checkout.
-func (p *program) plansStore(c *cli.Context) (*planstore.Store, error) {
-	co, err := p.openCheckout(c)
-	if err != nil {
-		return nil, err
-	}
-	defer co.close()
-	return p.openStore(c, co)
 }
 
 func (p *program) plansList(c *cli.Context) error {
@@ -95,6 +86,9 @@ func (p *program) plansList(c *cli.Context) error {
 	}
 	// What is broken is told after what is whole.
 	plans, broken := store.List(c.Context)
+	if len(plans) == 0 && broken == nil {
+		p.hintAtOthers(c)
+	}
 	if c.Bool("json") {
 		if plans == nil {
 			plans = []planstore.Plan{}
@@ -220,6 +214,9 @@ func (p *program) verifyAll(c *cli.Context, store *planstore.Store) error {
 	}
 	for _, name := range v.Foreign {
 		fmt.Fprintf(p.stdout, "%s is not Plumbline's: it is left alone\n", printable(name))
+	}
+	if len(v.Plans)+v.Applies+v.States == 0 && err == nil {
+		p.hintAtOthers(c)
 	}
 	return err
 }

@@ -106,11 +106,9 @@ func (p *program) openStore(c *cli.Context, co *checkout) (*planstore.Store, err
 	if err != nil {
 		return nil, err
 	}
-	location := c.String("plan-store")
+	location := p.givenLocation(c)
 	if location == "" {
 		location = filepath.Join(where.state, "plans", repositoryID(co.identity()))
-	} else if !strings.Contains(location, "://") && !filepath.IsAbs(location) {
-		location = filepath.Join(c.String("chdir"), location)
 	}
 	keyFile := c.String("plan-key-file")
 	if keyFile == "" {
