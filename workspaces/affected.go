@@ -191,7 +191,8 @@ func match(base, head *Set) (before map[string]*Workspace, gone []*Workspace) {
 // how often and by whose leave it runs does not change a plan.
 func settingsDiffer(a, b *Workspace) bool {
 	return a.Name != b.Name || a.Workspace != b.Workspace || a.Engine != b.Engine || a.Terraform != b.Terraform ||
-		!slices.Equal(a.VarFiles, b.VarFiles) || !slices.Equal(a.BackendConfig, b.BackendConfig) || !slices.Equal(a.Env, b.Env)
+		!slices.Equal(a.VarFiles, b.VarFiles) || !slices.Equal(a.BackendConfig, b.BackendConfig) || !slices.Equal(a.Env, b.Env) ||
+		!a.Access.Is(b.Access)
 }
 
 func isPinReason(reason string) bool {

@@ -87,7 +87,7 @@ type Entry struct {
 // means that it was not set.
 //
 // A workspace's own value replaces the default one, lists included; only "drift.correct" is merged class by class, so
-// that naming one class does not unname another.
+// that naming one class does not unname another, and "aws", and the long form of "env", key by key.
 type Settings struct {
 	// Terraform workspace to select. Default: "default".
 	Workspace string `yaml:"workspace,omitempty" json:"workspace,omitempty"`
@@ -124,8 +124,15 @@ type Settings struct {
 	BackendConfig []string `yaml:"backend_config,omitempty" json:"backend_config,omitempty"`
 
 	// Names of environment variables that Terraform may see besides the built-in list. A name may end in * to stand for
-	// all that begin so. Default: none.
+	// all that begin so. Or, in the long form, names under "names", and variables with their values under "plan" and
+	// "apply". Default: none.
 	Env []string `yaml:"env,omitempty" json:"env,omitempty"`
+
+	// PlanEnv and ApplyEnv are what the long form of env sets.
+	PlanEnv, ApplyEnv map[string]Source `yaml:"-" json:"-"`
+
+	// Roles of AWS that Terraform gets: one to plan with, another one to apply.
+	AWS *AWSSettings `yaml:"aws,omitempty" json:"aws,omitempty"`
 
 	// Files besides the workspace's own, its local modules and its variable files whose change plans it: patterns
 	// relative to its directory, which may begin with ../ and where ** stands for any number of directories. Default:
@@ -192,6 +199,7 @@ func parseConfigFile(file string, data []byte) configFile {
 	} else if top.Tag != "!!null" {
 		r.config(top, c)
 		r.sharedNames(c)
+		r.checkAccess(c)
 	}
 	sortProblems(r.problems)
 	return configFile{c, r.problems, r.lines, r.useless}
@@ -223,6 +231,9 @@ func (s Settings) over(defaults Settings) Settings {
 	s.Env = eitherList(s.Env, defaults.Env)
 	s.Watch = eitherList(s.Watch, defaults.Watch)
 	s.DependsOn = eitherList(s.DependsOn, defaults.DependsOn)
+	s.PlanEnv = eitherSources(s.PlanEnv, defaults.PlanEnv)
+	s.ApplyEnv = eitherSources(s.ApplyEnv, defaults.ApplyEnv)
+	s.AWS = s.AWS.over(defaults.AWS)
 	s.Drift = s.Drift.over(defaults.Drift)
 	return s
 }
@@ -366,7 +377,8 @@ func (r *configReader) settings(s *Settings, dir *string) []field {
 		}},
 		{"var_files", func(n *yaml.Node) { s.VarFiles = r.fileList(n, "var_files", *dir) }},
 		{"backend_config", func(n *yaml.Node) { s.BackendConfig = r.backendConfig(n, *dir) }},
-		{"env", func(n *yaml.Node) { s.Env = r.environment(n) }},
+		{"env", func(n *yaml.Node) { r.env(n, s) }},
+		{"aws", func(n *yaml.Node) { s.AWS = r.aws(n) }},
 		{"watch", func(n *yaml.Node) { s.Watch = r.watch(n, *dir) }},
 		{"drift", func(n *yaml.Node) { s.Drift = r.drift(n) }},
 	}

@@ -60,6 +60,7 @@ var keyPlaces = map[string]string{
 	"terraform": "defaults or an item of workspaces", "engine": "defaults or an item of workspaces",
 	"var_files": "defaults or an item of workspaces", "watch": "defaults or an item of workspaces",
 	"depends_on": "an item of workspaces", "enabled": "an item of workspaces",
+	"plan_role": "aws", "apply_role": "aws", "session_tags": "aws", "duration": "aws",
 }
 
 // foreignKeys are what other tools, and habit, call our keys.
@@ -72,6 +73,7 @@ var foreignKeys = map[string]string{
 	"tfvars": "var_files", "variables": "var_files", "when_modified": "watch", "paths": "watch",
 	"terraform_workspace": "workspace", "requirements": "approvals", "apply_requirements": "approvals",
 	"environment": "env", "schedule": "every", "interval": "every", "cron": "every",
+	"role": "plan_role", "role_arn": "plan_role", "tags": "session_tags", "session_duration": "duration",
 	"needs": "depends_on", "dependencies": "depends_on", "exclude": "ignore", "ignore_paths": "ignore",
 	"resource": "address", "expires": "until", "disabled": "enabled",
 }

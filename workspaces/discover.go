@@ -285,6 +285,7 @@ func (d *discovery) add(at int, dir, physical string, links []string, s Settings
 		BackendConfig: orEmpty(s.BackendConfig),
 		Account:       s.Account,
 		Env:           orEmpty(s.Env),
+		Access:        s.access(),
 		Watch:         orEmpty(s.Watch),
 		DependsOn:     orEmpty(s.DependsOn),
 		Apply:         either(s.Apply, defaultApply),

@@ -32,7 +32,8 @@ func (g Guarded) String() string {
 // head is to be merged into, and what head asks for that does not count yet.
 // Neither set changes. So nobody can loosen, in the very change that they want
 // applied, what guards it: apply, approvals, enabled, account, env (a variable's
-// name is access to its value) and everything about drift.
+// name is access to its value, and a command is run), aws and everything about
+// drift.
 //
 // A workspace that base has is recognised by its directory, without symbolic
 // links, and its Terraform workspace, so that neither another name nor another
@@ -44,7 +45,8 @@ func (g Guarded) String() string {
 // A new workspace gets the strictest of its own rules, of base's defaults, and
 // of the rules of what it may be in disguise: workspaces of the same directory,
 // and those that base has and head has no more. It may see no variable that
-// none of these sees.
+// none of these sees, and gets the credentials of base's defaults, unless it
+// asks for just those of one of these.
 //
 // Switching off, or leaving out, what base has is not prevented: nothing is run
 // for it then, and [Affected] tells of it. The set is not for drift, which only
@@ -56,7 +58,7 @@ func Guard(base, head *Set) (*Set, []Guarded) {
 }
 
 // GuardMerge is Guard for when head is on the branch already. What the branch
-// says of env, account, enabled and drift counts from then on, for everything
+// says of env, aws, account, enabled and drift counts from then on, for everything
 // that is run: so it counts for what is run first, too, and nobody is shown a
 // plan that was made without a variable which the next one sees. Whether the
 // merge applies anything, and by whose leave, is still for base to say: apply
@@ -80,7 +82,7 @@ func guardBy(g *guard, head *Set) (*Set, []Guarded) {
 		rules, isOff := g.rules(&w, in)
 		if g.merged {
 			own := rulesOf(&w)
-			rules.env, rules.account, rules.drift = own.env, own.account, own.drift
+			rules.env, rules.access, rules.account, rules.drift = own.env, own.access, own.account, own.drift
 		}
 		if isOff != nil {
 			off[w.Name] = true
@@ -112,17 +114,20 @@ type guardRules struct {
 	apply     string
 	approvals int
 	env       []string
+	access    Access
 	account   string
 	drift     Drift
 }
 
 func rulesOf(w *Workspace) guardRules {
-	return guardRules{apply: w.Apply, approvals: w.Approvals, env: w.Env, account: w.Account, drift: w.Drift}
+	return guardRules{apply: w.Apply, approvals: w.Approvals, env: w.Env, access: w.Access, account: w.Account, drift: w.Drift}
 }
 
 // impose makes the workspace obey. It shares nothing with the rules.
 func (r guardRules) impose(w *Workspace) {
 	w.Apply, w.Approvals, w.Account, w.Env = r.apply, r.approvals, r.account, orEmpty(r.env)
+	w.Access = r.access
+	w.Access.Plan, w.Access.Apply = cloneSources(r.access.Plan), cloneSources(r.access.Apply)
 	w.Drift = r.drift
 	w.Drift.Correct = maps.Clone(r.drift.Correct)
 	w.Drift.Classes = maps.Clone(r.drift.Classes)
@@ -199,7 +204,7 @@ func newGuard(base, head *Set) *guard {
 
 // rulesFrom are the rules that settings make.
 func rulesFrom(s Settings, config *Config) guardRules {
-	r := guardRules{apply: either(s.Apply, defaultApply), env: s.Env, account: s.Account, drift: newDrift(s.Drift, config)}
+	r := guardRules{apply: either(s.Apply, defaultApply), env: s.Env, access: s.access(), account: s.Account, drift: newDrift(s.Drift, config)}
 	if s.Approvals != nil {
 		r.approvals = *s.Approvals
 	}
@@ -250,16 +255,22 @@ func (g *guard) rules(w *Workspace, in *info) (guardRules, *disabledEntry) {
 	}
 
 	rules := rulesOf(w).strictest(g.defaults)
-	seen := slices.Clone(g.defaults.env)
+	seen, access := slices.Clone(g.defaults.env), g.defaults.access
+	beside := func(other guardRules) {
+		rules, seen = rules.strictest(other), append(seen, other.env...)
+		if w.Access.Is(other.access) {
+			access = other.access
+		}
+	}
 	for _, s := range near {
-		rules, seen = rules.strictest(s.rules), append(seen, s.rules.env...)
+		beside(s.rules)
 	}
 	for _, gone := range g.gone {
-		rules, seen = rules.strictest(gone), append(seen, gone.env...)
+		beside(gone)
 	}
 	// A change of its files lets whoever writes it see what a workspace of base
 	// sees, so that gives nothing away.
-	rules.env = visible(w.Env, seen)
+	rules.env, rules.access = visible(w.Env, seen), access
 	return rules, nil
 }
 
@@ -270,6 +281,9 @@ func (r guardRules) strictest(other guardRules) guardRules {
 	}
 	r.approvals = max(r.approvals, other.approvals)
 	r.env = visible(r.env, other.env)
+	if !r.access.Is(other.access) {
+		r.access = Access{} // neither is stricter, so there is none
+	}
 	r.drift = r.drift.strictest(other.drift)
 	return r
 }
@@ -318,6 +332,9 @@ func (g *guard) compare(w *Workspace, r guardRules) {
 	g.differ(w.Name, "apply", r.apply, w.Apply)
 	g.differ(w.Name, "approvals", fmt.Sprint(r.approvals), fmt.Sprint(w.Approvals))
 	g.differ(w.Name, "env", listText(r.env), listText(w.Env))
+	g.differ(w.Name, "aws", r.access.roles(), w.Access.roles())
+	g.differSources(w.Name, "env.plan", r.access.Plan, w.Access.Plan)
+	g.differSources(w.Name, "env.apply", r.access.Apply, w.Access.Apply)
 	g.differ(w.Name, "account", either(r.account, "none"), either(w.Account, "none"))
 	g.differ(w.Name, "drift.every", either(r.drift.Every, "what the server is set to"), either(w.Drift.Every, "what the server is set to"))
 	g.differ(w.Name, "drift.correct", ladderText(r.drift.Correct), ladderText(w.Drift.Correct))
@@ -334,6 +351,18 @@ func (g *guard) differ(workspace, key, kept, asked string) {
 	if kept != asked {
 		g.note(workspace, key, kept, asked)
 	}
+}
+
+// differSources tells where values come from, and no values.
+func (g *guard) differSources(workspace, key string, kept, asked map[string]Source) {
+	if sameSources(kept, asked) {
+		return
+	}
+	asks := sourcesText(asked)
+	if asks == sourcesText(kept) {
+		asks = "other values"
+	}
+	g.note(workspace, key, sourcesText(kept), asks)
 }
 
 // note keeps what was asked for, in one item for all workspaces that ask for

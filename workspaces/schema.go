@@ -20,6 +20,8 @@ import (
 var (
 	//go:embed config.go
 	configSource string
+	//go:embed config_access.go
+	accessSource string
 	//go:embed workspaces.go
 	workspacesSource string
 )
@@ -31,7 +33,7 @@ var (
 // entries only [ParseConfig] finds. It never refuses a file that ParseConfig accepts, except for YAML's merge keys, which
 // editors resolve before they check.
 func Schema() ([]byte, error) {
-	comments, err := fieldComments(configSource, workspacesSource)
+	comments, err := fieldComments(configSource, accessSource, workspacesSource)
 	if err != nil {
 		return nil, fmt.Errorf("read the comments of the configuration's types: %w", err)
 	}
@@ -39,7 +41,7 @@ func Schema() ([]byte, error) {
 	schema := reflector.Reflect(&Config{})
 	schema.Title = "plumbline.yaml"
 	schema.Description = "Settings of a repository for Plumbline. The file is optional: with none every root module is a workspace."
-	for _, refine := range refinements(schema) {
+	for _, refine := range refinements(schema, reflector.Reflect(&EnvSettings{})) {
 		if refine.schema == nil {
 			return nil, fmt.Errorf("refine the schema: the types have no key %q", refine.key)
 		}
@@ -59,8 +61,8 @@ type refinement struct {
 	with   func(*jsonschema.Schema)
 }
 
-// refinements returns those of the whole tree.
-func refinements(top *jsonschema.Schema) []refinement {
+// refinements returns those of the whole tree. env is the long form of that key.
+func refinements(top, env *jsonschema.Schema) []refinement {
 	at := func(s *jsonschema.Schema, keys ...string) *jsonschema.Schema {
 		for _, key := range keys {
 			if s == nil || s.Properties == nil {
@@ -90,6 +92,11 @@ func refinements(top *jsonschema.Schema) []refinement {
 	add(top, "ignore", items(relativePath, not(leavesUpwards)), examples([]string{"examples/**"}))
 	add(top, "classes", mapKeys(resourceTypeGlob), mapValues(classChoices), examples(map[string]string{"acme_vm_*": "node"}))
 
+	env.Version, env.ID = "", ""
+	add(env, "names", items(form(environmentName)), examples([]string{"TF_VAR_region", "ARM_*"}))
+	for _, phase := range []string{"plan", "apply"} {
+		add(env, phase, variables, examples(map[string]any{"HCLOUD_TOKEN": map[string]any{"env": "HCLOUD_" + strings.ToUpper(phase) + "_TOKEN"}}))
+	}
 	entry := at(top, "workspaces")
 	add(entry, "dir", relativePath, not(leavesUpwards), not(patternInDir), not(toolDirectory), examples("clusters/prod", "."))
 	add(entry, "name", workspaceNameForm, examples("prod"))
@@ -104,7 +111,12 @@ func refinements(top *jsonschema.Schema) []refinement {
 		add(settings, "account", form(accountName), examples("prod-eu"))
 		add(settings, "var_files", items(relativePath), examples([]string{"prod.tfvars"}))
 		add(settings, "backend_config", items(backendItem), examples([]string{"prod.s3.tfbackend"}, []string{"key=prod.tfstate"}))
-		add(settings, "env", items(form(environmentName)), examples([]string{"TF_VAR_region", "ARM_*"}))
+		add(settings, "env", items(form(environmentName)), orElse(env), examples([]string{"TF_VAR_region", "ARM_*"}))
+		add(settings, "aws.plan_role", role, examples("arn:aws:iam::123456789012:role/plumbline-plan"))
+		add(settings, "aws.apply_role", role, examples("arn:aws:iam::123456789012:role/plumbline-apply"))
+		add(settings, "aws.session_tags", usually(false))
+		add(settings, "aws.region", form(awsRegion), examples("eu-central-1"))
+		add(settings, "aws.duration", form(sessionLength), usually("1h"))
 		add(settings, "watch", items(relativePath), examples([]string{"../../policies/**"}))
 		add(settings, "drift.every", text, examples("15m", "0 6 * * Mon-Fri", "off"))
 		add(settings, "drift.correct", mapKeys(regexp.MustCompile("^("+strings.Join(classChoices, "|")+")$")), mapValues(ladderChoices),
@@ -124,6 +136,45 @@ func refinements(top *jsonschema.Schema) []refinement {
 		add(rule, "reason", text, examples("scaled by hand until the launch"))
 	}
 	return all
+}
+
+// orElse allows a mapping in the place of a list.
+func orElse(mapping *jsonschema.Schema) func(*jsonschema.Schema) {
+	return func(s *jsonschema.Schema) {
+		list := &jsonschema.Schema{Type: s.Type, Items: s.Items, UniqueItems: s.UniqueItems}
+		s.Type, s.Items, s.UniqueItems = "", nil, false
+		s.AnyOf = []*jsonschema.Schema{list, mapping}
+	}
+}
+
+func role(s *jsonschema.Schema) {
+	form(roleARN)(s)
+	length := uint64(maxARNLength)
+	s.MaxLength = &length
+}
+
+// variables are a mapping from names to the sources of their values.
+func variables(s *jsonschema.Schema) {
+	name := &jsonschema.Schema{}
+	form(variableName)(name)
+	not(ownVariable)(name)
+	s.PropertyNames = name
+	one, most := uint64(1), uint64(1)
+	literal, file, env, arg := &jsonschema.Schema{Type: "string"}, &jsonschema.Schema{Type: "string"}, &jsonschema.Schema{Type: "string"}, &jsonschema.Schema{Type: "string"}
+	text(literal)
+	text(file)
+	file.AllOf = append(file.AllOf, &jsonschema.Schema{Pattern: absolutePath.String()})
+	not(leavesUpwards)(file)
+	form(variableName)(env)
+	not(ownVariable)(env)
+	text(arg)
+	properties := jsonschema.NewProperties()
+	properties.Set("file", file)
+	properties.Set("env", env)
+	properties.Set("command", &jsonschema.Schema{Type: "array", Items: arg, MinItems: &one})
+	s.AdditionalProperties = &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+		literal, {Type: "object", Properties: properties, AdditionalProperties: jsonschema.FalseSchema, MinProperties: &one, MaxProperties: &most},
+	}}
 }
 
 func enum(values ...any) func(*jsonschema.Schema) {

@@ -69,9 +69,13 @@ func TestSchemaAgreesOnEveryValue(t *testing.T) {
 		`"a b"`, `" a"`, `"-a"`, `"a\u0007"`, `"a*"`, `"*"`, `"A=b"`, `"=b"`, `".git"`, `"terraform"`, `"tofu"`, `"on-merge"`, `"wait"`, `"squash"`, `"apply"`, `"off"`, `"1h"`,
 		`"2027-03-01"`, `["x"]`, `["x","x"]`, `["x",1]`, `[""]`, `["A=b"]`, `["/A=b"]`, `["/x"]`, `["-x"]`, `["a*"]`, `["a\nb"]`, `[{}]`,
 		`[{"dir":"x"}]`, `[{"address":"x"}]`, `{"x":"node"}`, `{"a b":"node"}`, `{"x":"y"}`, `{"node":"update"}`, `{"node":"x"}`, `{"node":1}`,
-		`["daily 00:00-24:00 UTC"]`, `"> 1"`, `"` + strings.Repeat("x", 201) + `"`,
+		`["daily 00:00-24:00 UTC"]`, `"arn:aws:iam::111122223333:role/x"`, `"arn:aws:iam::111122223333:role/"`, `"eu-central-1"`, `"90m"`, `"5m"`, `"/x/../y"`,
+		`"PLUMBLINE_X"`, `{"file":"/x"}`, `{"file":"x"}`, `{"env":"A"}`, `{"command":["a","a"]}`, `{"A":{"command":[]}}`, `{"A":"b"}`, `{"A":{"file":"/x","env":"B"}}`, `["x/y"]`, `"> 1"`, `"` + strings.Repeat("x", 201) + `"`,
 	}
-	settings := []string{"workspace", "engine", "terraform", "apply", "approvals", "account", "var_files", "backend_config", "env", "watch", "drift", "unknown"}
+	settings := []string{"workspace", "engine", "terraform", "apply", "approvals", "account", "var_files", "backend_config", "env", "aws", "watch", "drift", "unknown"}
+	aws := []string{"plan_role", "apply_role", "session_tags", "region", "duration", "unknown"}
+	env := []string{"names", "plan", "apply", "unknown"}
+	source := []string{"file", "env", "command", "unknown"}
 	drift := []string{"every", "correct", "max_changes", "windows", "ignore", "unknown"}
 	rule := []string{"address", "attributes", "until", "owner", "reason", "unknown"}
 	places := map[string][]string{
@@ -83,9 +87,15 @@ func TestSchemaAgreesOnEveryValue(t *testing.T) {
 		`{"workspaces":[{"dir":"q","drift":{%}}]}`: drift,
 		`{"workspaces":[{"dir":"q","drift":{"ignore":[{"address":"q",%}]}}]}`: rule[1:],
 		`{"defaults":{"drift":{"ignore":[{%}]}}}`:                             rule,
+		`{"defaults":{"aws":{%}}}`:                                            aws,
+		`{"defaults":{"env":{%}}}`:                                            env,
+		`{"defaults":{"env":{"plan":{%}}}}`:                                   {"NAME", "A b", "PLUMBLINE_X", "A*"},
+		`{"defaults":{"env":{"plan":{"A":{%}}}}}`:                             source,
+		`{"workspaces":[{"dir":"q","env":{"apply":{"A":{"file":"/x",%}}}}]}`:  source[1:],
 	}
 	// What only a parser of versions, times, dates and patterns can say, or depends on two values at once.
-	beyond := []string{"is not a version constraint", "every:", "windows:", "not a day", "leaves the repository", "depends on itself"}
+	beyond := []string{"is not a version constraint", "every:", "windows:", "not a day", "leaves the repository", "depends on itself",
+		"which AWS does not allow", "depends on the directory"}
 	checked := 0
 	for place, keys := range places {
 		for _, key := range keys {

@@ -57,6 +57,8 @@ type Workspace struct {
 	// Env are the names of environment variables, beyond the built-in list,
 	// that Terraform may see. A name may end in "*".
 	Env []string `json:"env"`
+	// Access is which credentials Terraform gets.
+	Access Access `json:"access,omitzero"`
 	// Watch are patterns, relative to Dir, of further files whose change
 	// touches the workspace.
 	Watch []string `json:"watch"`
