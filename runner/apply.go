@@ -11,6 +11,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
+	"github.com/plumbline-dev/plumbline/runner/gate"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
@@ -72,30 +73,30 @@ func (r *Runner) applyAt(ctx context.Context, s *site, v review) Result {
 	if err != nil {
 		return Result{Status: Failed, Err: err, Receipt: receipt}
 	}
-	says, reason := gate(evidence{
+	says := gate.Decide(gate.Evidence{
 		Workspace: w, Receipt: receipt, Inputs: s.inputs, State: state, Applied: applied, Accepted: v.Accepted, Upstream: v.Upstream,
 	})
-	r.opts.Log.Info("gate", "workspace", w.Name, "answer", string(says), "reason", reason)
+	r.opts.Log.Info("gate", "workspace", w.Name, "answer", string(says.Answer), "reason", says.Reason)
 	var res Result
-	switch says {
-	case refuse:
-		hold := &Hold{Reason: reason, Next: "nothing was changed."}
-		if w.Apply != applyNever {
+	switch says.Answer {
+	case gate.Refuse:
+		hold := &Hold{Reason: says.Reason, Next: "nothing was changed."}
+		if w.Apply != gate.Never {
 			hold.Next = nextIsPlan(w.Name)
 		}
 		return Result{Status: Held, Receipt: receipt, Hold: hold}
-	case planAgain:
-		res = r.applyAgain(ctx, s, v, reason)
+	case gate.PlanAgain:
+		res = r.applyAgain(ctx, s, v, says, says.Reason)
 	default:
 		if !hasChanges(receipt) {
 			return r.inSync(ctx, receipt, receipt)
 		}
-		res = r.applyStored(ctx, s, receipt)
+		res = r.applyStored(ctx, s, says, receipt)
 		var stale *terraform.StalePlanError
 		if errors.As(res.Err, &stale) {
 			// Terraform holds the state's lock when it compares serials, so it
 			// can see an apply that slipped in after the gate had looked.
-			res = r.applyAgain(ctx, s, v, "Another apply changed the state while this one was about to begin.")
+			res = r.applyAgain(ctx, s, v, says, "Another apply changed the state while this one was about to begin.")
 		}
 	}
 	return res
@@ -123,9 +124,13 @@ func (r *Runner) appliedSince(ctx context.Context, receipt planstore.Plan) ([]pl
 }
 
 // applyStored applies the very plan that was reviewed.
-func (r *Runner) applyStored(ctx context.Context, s *site, receipt planstore.Plan) Result {
+func (r *Runner) applyStored(ctx context.Context, s *site, says gate.Decision, receipt planstore.Plan) Result {
+	permit, err := says.Permit()
+	if err != nil {
+		return Result{Status: Failed, Err: err, Receipt: receipt}
+	}
 	path := s.file("stored.tfplan")
-	err := r.opts.Plans.WritePlanFile(ctx, receipt.ID, path)
+	err = r.opts.Plans.WritePlanFile(ctx, receipt.ID, path)
 	if err != nil {
 		return gone(receipt, err)
 	}
@@ -133,7 +138,7 @@ func (r *Runner) applyStored(ctx context.Context, s *site, receipt planstore.Pla
 	if err != nil {
 		return Result{Status: Failed, Err: err, Receipt: receipt}
 	}
-	res := r.applyFile(ctx, s, receipt, path, recordOf(receipt))
+	res := r.applyFile(ctx, s, permit, receipt, path, recordOf(receipt))
 	res.Plan = plan
 	if res.Status == Applied {
 		r.forget(ctx, receipt, &res)
@@ -160,7 +165,7 @@ func nextIsPlan(workspace string) string {
 
 // applyAgain plans anew, and applies the new plan only if it would do exactly
 // what was reviewed.
-func (r *Runner) applyAgain(ctx context.Context, s *site, v review, reason string) Result {
+func (r *Runner) applyAgain(ctx context.Context, s *site, v review, says gate.Decision, reason string) Result {
 	reviewed := v.Receipt
 	m, err := r.planAt(ctx, s, planOptions{Purpose: planstore.PurposePlan})
 	if err != nil {
@@ -190,7 +195,12 @@ func (r *Runner) applyAgain(ctx context.Context, s *site, v review, reason strin
 	if !m.changes {
 		return r.inSync(ctx, reviewed, m.receipt)
 	}
-	if why := hidden(reviewed, m.receipt, m.plan); why != "" {
+	why := hidden(reviewed, m.receipt, m.plan)
+	permit, err := says.Again(m.receipt, why)
+	if err != nil && why == "" {
+		return Result{Status: Failed, Err: err, Receipt: reviewed}
+	}
+	if err != nil {
 		res := Result{Status: Held, Receipt: reviewed, Plan: m.plan, Hold: &Hold{
 			Reason:      reason + " A new plan shows the same changes, but need not do the same: " + why + ".",
 			Next:        fmt.Sprintf("nothing was changed. If the plan is what you want, `plumbline plan %s` makes it the reviewed one.", shellQuote(s.workspace.Name)),
@@ -202,18 +212,18 @@ func (r *Runner) applyAgain(ctx context.Context, s *site, v review, reason strin
 	if _, err := r.opts.Plans.Get(ctx, reviewed.ID); err != nil {
 		return gone(reviewed, err)
 	}
-	res := r.applyMade(ctx, s, m)
+	res := r.applyMade(ctx, s, permit, m)
 	res.Notes = append(res.Notes, reason+" It was planned again, and the new plan is the reviewed one to the letter.")
 	return res
 }
 
 // applyMade keeps a plan that was just made, and applies it.
-func (r *Runner) applyMade(ctx context.Context, s *site, m *made) Result {
+func (r *Runner) applyMade(ctx context.Context, s *site, permit gate.Permit, m *made) Result {
 	fresh, err := r.keep(ctx, s, m)
 	if err != nil {
 		return Result{Status: Failed, Err: err, Receipt: m.receipt}
 	}
-	res := r.applyFile(ctx, s, fresh, m.path, recordOf(fresh))
+	res := r.applyFile(ctx, s, permit, fresh, m.path, recordOf(fresh))
 	res.Plan = m.plan
 	if res.Status == Applied {
 		// The new plan is the younger one, so the reviewed one goes with it.
@@ -256,10 +266,14 @@ func (r *Runner) inSync(ctx context.Context, reviewed, current planstore.Plan) R
 // recordOf begins the record of an apply of this plan.
 func recordOf(receipt planstore.Plan) *planstore.Applied { return &planstore.Applied{Plan: receipt} }
 
-// applyFile hands a plan to Terraform, and completes and stores the record of
-// what came of it; nil stores none. From here on the record is written whatever
-// happens to the context: something may have been changed.
-func (r *Runner) applyFile(ctx context.Context, s *site, receipt planstore.Plan, path string, record *planstore.Applied) Result {
+// applyFile hands a plan that the gate has allowed to Terraform, and completes
+// and stores the record of what came of it; nil stores none. From here on the
+// record is written whatever happens to the context: something may have been
+// changed.
+func (r *Runner) applyFile(ctx context.Context, s *site, permit gate.Permit, receipt planstore.Plan, path string, record *planstore.Applied) Result {
+	if err := permit.Covers(s.workspace.Name, receipt); err != nil {
+		return Result{Status: Failed, Receipt: receipt, Err: fmt.Errorf("nothing was applied: %w", err)}
+	}
 	r.observe(s.workspace, PhaseApply)
 	if s.local != nil {
 		if err := s.local.backUp(r.opts.Now().UTC().Format("20060102-150405.000000000")); err != nil {

@@ -10,6 +10,7 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 
 	"github.com/plumbline-dev/plumbline/planstore"
+	"github.com/plumbline-dev/plumbline/runner/gate"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
@@ -82,7 +83,7 @@ func (r *Runner) applyChosen(ctx context.Context, w *workspaces.Workspace, c Cho
 // changes nothing is to be reviewed; else the plan is held, or trusted.
 func (r *Runner) applyUnreviewed(ctx context.Context, s *site, c Choice) Result {
 	w := s.workspace
-	if w.Apply == applyNever {
+	if w.Apply == gate.Never {
 		return Result{Status: Held, Hold: &Hold{Reason: "plumbline.yaml says `apply: never` for this workspace.", Next: "nothing was changed."}}
 	}
 	m, err := r.planAt(ctx, s, planOptions{Purpose: planstore.PurposePlan})
@@ -92,8 +93,8 @@ func (r *Runner) applyUnreviewed(ctx context.Context, s *site, c Choice) Result 
 	if !m.changes {
 		return r.inSync(ctx, planstore.Plan{}, m.receipt)
 	}
-	if c.Trusted {
-		return r.applyMade(ctx, s, m)
+	if permit, err := gate.Trust(w, m.receipt, c.Trusted); err == nil {
+		return r.applyMade(ctx, s, permit, m)
 	}
 	res := Result{Status: Held, Hold: &Hold{
 		Reason: cmp.Or(c.Unreviewed, "Nobody has reviewed a plan of this workspace."),

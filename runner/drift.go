@@ -10,6 +10,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/drift"
 	"github.com/plumbline-dev/plumbline/planstore"
+	"github.com/plumbline-dev/plumbline/runner/gate"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
@@ -132,7 +133,7 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 	if found.Refused = mayCorrect(o.rules(w), needs); found.Refused != nil {
 		return res
 	}
-	if !r.correct(ctx, s, verdict, &res) {
+	if !r.correct(ctx, s, o.rules(w), verdict, &res) {
 		return res
 	}
 	// Only a second look proves a correction. The state has moved on with its record.
@@ -161,7 +162,7 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 // mayCorrect is what stands in the way of any correction of a workspace,
 // whatever was found; nil when nothing does.
 func mayCorrect(w *workspaces.Workspace, needs []Result) error {
-	if w.Apply == applyNever {
+	if w.Apply == gate.Never {
 		return errors.New("plumbline.yaml says `apply: never` for this workspace")
 	}
 	for _, need := range needs {
@@ -180,9 +181,9 @@ func sameFacts(now, then drift.Facts) bool {
 }
 
 // correct plans what the verdict allows and nothing else, holds that plan
-// against the verdict resource by resource, and only then applies it. It
-// reports whether it was applied; if not, res says why.
-func (r *Runner) correct(ctx context.Context, s *site, verdict drift.Verdict, res *Result) bool {
+// against the verdict resource by resource, and only then applies it. Rules is
+// the workspace whose settings count. It reports whether it was applied; if not, res says why.
+func (r *Runner) correct(ctx context.Context, s *site, rules *workspaces.Workspace, verdict drift.Verdict, res *Result) bool {
 	fail := func(status Status, err error) bool {
 		res.Status, res.Err = status, fmt.Errorf("correct the drift: %w", err)
 		return false
@@ -195,12 +196,13 @@ func (r *Runner) correct(ctx context.Context, s *site, verdict drift.Verdict, re
 	if err != nil {
 		return fail(Failed, err)
 	}
-	if err := verdict.Check(m.plan); err != nil {
-		res.Drift.Refused = err
-		return false
+	correction := gate.Correction{Rules: rules, Verdict: verdict, Plan: m.plan, Receipt: m.receipt}
+	if m.plan != nil {
+		correction.Beyond = beyondValues(before, known, m)
 	}
-	if why := beyondValues(before, known, m); why != "" {
-		res.Drift.Refused = errors.New(why)
+	permit, err := gate.Correct(correction)
+	if err != nil {
+		res.Drift.Refused = err
 		return false
 	}
 	if !m.changes {
@@ -219,7 +221,7 @@ func (r *Runner) correct(ctx context.Context, s *site, verdict drift.Verdict, re
 	if known {
 		record = corrected(before, receipt)
 	}
-	did := r.applyFile(ctx, s, receipt, m.path, record)
+	did := r.applyFile(ctx, s, permit, receipt, m.path, record)
 	// Applied or not, a correction is for this moment only.
 	if err := r.opts.Plans.Delete(context.WithoutCancel(ctx), receipt.ID); err != nil && !errors.Is(err, planstore.ErrNotFound) {
 		did.Notes = append(did.Notes, fmt.Sprintf("The plan of the correction could not be taken out of the plan store: %v.", err))

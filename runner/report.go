@@ -8,6 +8,7 @@ import (
 	"github.com/plumbline-dev/plumbline/drift"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/prcomment"
+	"github.com/plumbline-dev/plumbline/runner/gate"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
@@ -90,7 +91,7 @@ func row(order int, res Result) prcomment.Workspace {
 	}
 	if h := res.Hold; h != nil {
 		w.Error = h.Reason
-		if res.Workspace.Apply == applyNever {
+		if res.Workspace.Apply == gate.Never {
 			// Elsewhere the report's own advice fits, and says it more safely
 			// than a command inside a sentence can.
 			w.Next = h.Next
