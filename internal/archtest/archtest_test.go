@@ -45,7 +45,7 @@ var fences = map[string][]string{
 	"github.com/gofri/go-github-ratelimit":            {"forge/github"},
 	"github.com/getkin/kin-openapi":                   {},
 	"code.gitea.io/sdk/gitea":                         {"forge/gitea"},
-	"github.com/aws/aws-sdk-go-v2":                    {"planstore", "internal/cloudtrail", "internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2":                    {"planstore", "runner/access", "internal/cloudtrail", "internal/awstest"},
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail": {"internal/cloudtrail", "internal/awstest"},
 	"github.com/tink-crypto/tink-go":                  {"planstore"},
 	"github.com/go-git/go-git":                        {"internal/gitrepo"},

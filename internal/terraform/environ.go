@@ -162,9 +162,33 @@ func checkExtra(extra []string) error {
 	return nil
 }
 
+// checkGiven says no to variables that nobody but Plumbline and the machine sets.
+func checkGiven(set []string) error {
+	rules := environRules()
+	for _, kv := range set {
+		name, value, ok := strings.Cut(kv, "=")
+		switch why := refusal(name); {
+		case !ok || name == "" || strings.ContainsRune(value, 0):
+			return fmt.Errorf("env %q cannot be handed to Terraform: it is no variable with a value", name)
+		case why != "":
+			return fmt.Errorf("env %q cannot be handed to Terraform: %s", name, why)
+		case strings.HasPrefix(name, "LD_") || strings.HasPrefix(name, "DYLD_") ||
+			slices.ContainsFunc(rules, func(r environRule) bool { return !r.plan && matches(r.names, name) && !strings.HasPrefix(name, "TF_TOKEN_") }):
+			return fmt.Errorf("env %q cannot be handed to Terraform: it belongs to the machine, and is set where Plumbline runs", name)
+		}
+	}
+	return nil
+}
+
 // secretNames are parts of names whose values are masked in what Terraform says.
 func secretNames() []string {
 	return []string{"TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL", "PRIVATE", "APIKEY", "_KEY", "CONN_STR", "ENCRYPTION"}
+}
+
+// IsSecret reports whether a variable's value looks secret by its name.
+func IsSecret(name string) bool {
+	upper := strings.ToUpper(name)
+	return slices.ContainsFunc(secretNames(), func(part string) bool { return strings.Contains(upper, part) })
 }
 
 // secretsOf returns the values in environ that look secret by their names, and passwords within URLs of any name, the
@@ -184,8 +208,7 @@ func secretsOf(environ []string) []string {
 				add(password)
 			}
 		}
-		upper := strings.ToUpper(name)
-		if !slices.ContainsFunc(secretNames(), func(part string) bool { return strings.Contains(upper, part) }) {
+		if !IsSecret(name) {
 			continue
 		}
 		add(value)

@@ -47,6 +47,8 @@ type Options struct {
 	Environ []string
 	// Env names further variables that Terraform may see; a trailing * stands for any ending.
 	Env []string
+	// Given is what Terraform gets besides, and in the place of what Environ says.
+	Given Given
 	// Providers is the shared provider cache; nil keeps every provider in DataDir.
 	Providers *ProviderCache
 	// Log may be nil.
@@ -57,6 +59,17 @@ type Options struct {
 	// Hurry, when closed after the context of an apply was cancelled, interrupts Terraform a second time: it then
 	// exits at once, and what it was creating may be lost to the state. Nil means never.
 	Hurry <-chan struct{}
+}
+
+// Given are variables that Terraform gets whatever the environment says, such as credentials for one phase of a run.
+type Given struct {
+	// Set is as in os.Environ. A name that is never let through is an error.
+	Set []string
+	// Hide are values that are masked in what Terraform says, beside those that look secret by their names.
+	Hide []string
+	// Explain adds to what Terraform said when it failed, such as that the credentials have ended; "" for nothing. Nil: nobody
+	// is asked.
+	Explain func(said string) string
 }
 
 // LocalBackend are settings of a backend "local": absolute paths.
@@ -92,6 +105,9 @@ func Open(o Options) (*Dir, error) {
 	if err := checkExtra(o.Env); err != nil {
 		return nil, fmt.Errorf("open root module: %w", err)
 	}
+	if err := checkGiven(o.Given.Set); err != nil {
+		return nil, fmt.Errorf("open root module: %w", err)
+	}
 	if o.Workspace == "" {
 		o.Workspace = defaultWorkspace
 	}
@@ -109,8 +125,11 @@ func Open(o Options) (*Dir, error) {
 	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	environ := Environ(o.Environ, o.Env)
+	environ := append(Environ(o.Environ, o.Env), o.Given.Set...) // of two with one name the last counts
 	d := &Dir{opts: o, env: map[string]string{}, secrets: append(secretsOf(environ), sensitiveValues(o.Dir, environ)...)}
+	for _, value := range o.Given.Hide {
+		d.secrets = append(d.secrets, worthHiding(value)...)
+	}
 	slices.SortFunc(d.secrets, func(a, b string) int { return len(b) - len(a) }) // a part must not be masked before the whole
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
@@ -128,6 +147,13 @@ func Open(o Options) (*Dir, error) {
 		d.env["TF_PLUGIN_CACHE_DIR"] = dir
 	}
 	return d, nil
+}
+
+// With is the same directory with other variables given, in the place of those that it has.
+func (d *Dir) With(g Given) (*Dir, error) {
+	o := d.opts
+	o.Given = g
+	return Open(o)
 }
 
 // pluginCacheName is the directory in the data directory that takes the place of a configured plugin_cache_dir.
@@ -232,6 +258,11 @@ func turnedDown(stderr string, secrets []string) error {
 func (d *Dir) ended(command string, err error, stderr, stdout string) error {
 	engine := d.opts.Binary.Engine
 	text := explain(stderr, stdout, d.secrets)
+	if d.opts.Given.Explain != nil {
+		if more := d.opts.Given.Explain(stderr + stdout); more != "" {
+			text += "\n\n" + more
+		}
+	}
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
