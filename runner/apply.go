@@ -269,9 +269,17 @@ func recordOf(receipt planstore.Plan) *planstore.Applied { return &planstore.App
 // applyFile hands a plan that the gate has allowed to Terraform, and completes
 // and stores the record of what came of it; nil stores none. From here on the
 // record is written whatever happens to the context: something may have been
-// changed.
+// changed. The permit is what credentials for applying are had with.
 func (r *Runner) applyFile(ctx context.Context, s *site, permit gate.Permit, receipt planstore.Plan, path string, record *planstore.Applied) Result {
 	if err := permit.Covers(s.workspace.Name, receipt); err != nil {
+		return Result{Status: Failed, Receipt: receipt, Err: fmt.Errorf("nothing was applied: %w", err)}
+	}
+	grant, err := s.keys.Apply(ctx, permit)
+	if err != nil {
+		return Result{Status: Failed, Receipt: receipt, Err: fmt.Errorf("nothing was applied: %w", err)}
+	}
+	dir, err := s.dir.With(grant.Given())
+	if err != nil {
 		return Result{Status: Failed, Receipt: receipt, Err: fmt.Errorf("nothing was applied: %w", err)}
 	}
 	r.observe(s.workspace, PhaseApply)
@@ -287,7 +295,7 @@ func (r *Runner) applyFile(ctx context.Context, s *site, permit gate.Permit, rec
 	}
 	res := Result{Status: Applied, Receipt: receipt}
 	kept := context.WithoutCancel(ctx)
-	done, err := s.dir.ApplyWith(ctx, terraform.ApplyOptions{
+	done, err := dir.ApplyWith(ctx, terraform.ApplyOptions{
 		PlanFile: path, Name: receipt.ID,
 		Record: func(done terraform.Applied, err error) error {
 			if err != nil && !done.Started {

@@ -102,6 +102,9 @@ func (r *Runner) planAt(ctx context.Context, s *site, o planOptions) (*made, err
 		if err := r.read(ctx, s, m, content); err != nil {
 			return nil, err
 		}
+		if err := s.grant.Check(m.raw); err != nil {
+			return nil, err
+		}
 	}
 	state, err := terraform.PlanState(m.path)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/plumbline-dev/plumbline/internal/terraform"
+	"github.com/plumbline-dev/plumbline/runner/access"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
@@ -89,6 +90,10 @@ type opened struct {
 	dir    *terraform.Dir
 	// local is nil where the state is not ours to keep.
 	local *localState
+	// keys is what Terraform may be given, and grant what it was given to plan
+	// with, and for all else that writes nothing.
+	keys  *access.Keyring
+	grant *access.Grant
 }
 
 // open finds what a workspace is run with, and where. It changes nothing but
@@ -110,6 +115,10 @@ func (r *Runner) open(ctx context.Context, w *workspaces.Workspace) (o opened, e
 	if o.local, err = r.localState(w); err != nil {
 		return opened{}, err
 	}
+	o.keys = r.keyring(w)
+	if o.grant, err = o.keys.Plan(ctx); err != nil {
+		return opened{}, err
+	}
 	options := terraform.Options{
 		Dir:           filepath.Join(r.opts.Root, filepath.FromSlash(w.Dir)),
 		DataDir:       filepath.Join(o.home, "data"),
@@ -118,7 +127,8 @@ func (r *Runner) open(ctx context.Context, w *workspaces.Workspace) (o opened, e
 		VarFiles:      w.VarFiles,
 		BackendConfig: w.BackendConfig,
 		Env:           w.Env,
-		Environ:       r.opts.Environ,
+		Environ:       o.keys.Pass(r.opts.Environ, r.opts.Set.Workspaces),
+		Given:         o.grant.Given(),
 		Providers:     r.opts.Providers,
 		Hurry:         r.opts.Hurry,
 		Log:           r.opts.Log.With("workspace", w.Name),
@@ -174,7 +184,12 @@ func (r *Runner) digest(ctx context.Context, w *workspaces.Workspace, binary ter
 	if err != nil {
 		return digests{}, fmt.Errorf("digest the inputs of %s: %w", w.Name, err)
 	}
-	environ := terraform.Environ(r.opts.Environ, w.Env)
+	keys := r.keyring(w)
+	variables, declared, err := keys.Inputs(ctx)
+	if err != nil {
+		return digests{}, err
+	}
+	environ := append(terraform.Environ(keys.Pass(r.opts.Environ, r.opts.Set.Workspaces), w.Env), variables...)
 	slices.Sort(environ)
 	names := terraform.EnvNames(environ)
 	secrets := terraform.Secrets(environ)
@@ -189,6 +204,9 @@ func (r *Runner) digest(ctx context.Context, w *workspaces.Workspace, binary ter
 		case slices.Contains(names, name) && !slices.Contains(secrets, strings.TrimSpace(value)):
 			fmt.Fprintf(&values, "%q\n", kv)
 		}
+	}
+	for _, line := range declared {
+		fmt.Fprintf(&values, "%q\n", line)
 	}
 	sum := func(parts ...string) string {
 		digest := sha256.Sum256([]byte(strings.Join(parts, "\x00")))

@@ -28,11 +28,13 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/plumbline-dev/plumbline/internal/cloudtrail"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
+	"github.com/plumbline-dev/plumbline/runner/access"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
@@ -79,6 +81,11 @@ type Options struct {
 	// Environ is the environment, as os.Environ returns it, out of which
 	// Terraform gets what the allow-list lets through.
 	Environ []string
+	// Access gives Terraform the credentials that workspaces name. nil gives
+	// them none.
+	Access *access.Broker
+	// Actor is who wants this, for sessions of roles; "" if nobody is known.
+	Actor string
 	// Parallel is how many workspaces run at once; 0 means as many as there
 	// are cores.
 	Parallel int
@@ -108,6 +115,9 @@ type Options struct {
 // Runner runs Terraform on the workspaces of one checkout.
 type Runner struct {
 	opts Options
+
+	mu   sync.Mutex
+	keys map[string]*access.Keyring // by workspace
 }
 
 // New returns a Runner, or an error that names the option that is missing.
@@ -134,7 +144,22 @@ func New(opts Options) (*Runner, error) {
 	if opts.Observe == nil {
 		opts.Observe = func(Event) {}
 	}
-	return &Runner{opts: opts}, nil
+	if opts.Access == nil {
+		opts.Access = access.New(access.Options{})
+	}
+	return &Runner{opts: opts, keys: map[string]*access.Keyring{}}, nil
+}
+
+// keyring is what a workspace may be given in this run.
+func (r *Runner) keyring(w *workspaces.Workspace) *access.Keyring {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.keys[w.Name] == nil {
+		r.keys[w.Name] = r.opts.Access.For(w, access.Purpose{
+			Repository: r.opts.Repository, Change: r.opts.Change, Commit: r.opts.Commit, Actor: r.opts.Actor,
+		})
+	}
+	return r.keys[w.Name]
 }
 
 // Phase is what a workspace is doing.

@@ -13,6 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/plumbline-dev/plumbline/runner/access"
 	"github.com/plumbline-dev/plumbline/runner/engine"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
@@ -35,6 +36,7 @@ type serverConfig struct {
 	traces      string // endpoint, "" for what OpenTelemetry's own variables say
 	drift       engine.DriftOptions
 	notify      []notifyConfig
+	credentials []access.Rule
 	forges      []forgeConfig
 
 	// hidden are the environment variables that the file takes secrets from.
@@ -56,7 +58,7 @@ const (
 // Keys of server.yaml.
 var (
 	topKeys = []string{"listen", "public_url", "data_dir", "database", "plan_store", "plan_key_file", "plan_kms_key", "parallel",
-		"status_limit", "grace", "log", "traces", "drift", "notify", "forges"}
+		"status_limit", "grace", "log", "traces", "drift", "notify", "credentials", "forges"}
 	forgeKeys = []string{"type", "name", "url", "app", "token", "webhook_secret", "repos", "git_url", "poll", "branches", "trust_forks", "statuses"}
 )
 
@@ -172,6 +174,7 @@ func parseServerConfig(source configSource, data []byte, mode os.FileMode) (*ser
 	if len(items) == 0 && (values["forges"] == nil || values["forges"].Kind == yaml.SequenceNode) {
 		r.wrong(workspaces.Problem{File: source.file}, "name at least one under forges; docs/serve.md has an example", "there is no forge to serve")
 	}
+	r.credentialRules(c, values["credentials"]) // once all secrets of the file are known
 	r.together(c, listen, publicURL)
 	return c, r.sorted()
 }

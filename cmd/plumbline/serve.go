@@ -20,6 +20,7 @@ import (
 	"github.com/plumbline-dev/plumbline/internal/telemetry"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
+	"github.com/plumbline-dev/plumbline/runner/access"
 	"github.com/plumbline-dev/plumbline/runner/engine"
 	"github.com/plumbline-dev/plumbline/web"
 )
@@ -120,6 +121,7 @@ func (p *program) serve(c *cli.Context) (err error) {
 		}),
 		Providers: providers,
 		Environ:   config.environ(p.environ),
+		Access:    access.New(access.Options{Environ: config.environ(p.environ), Rules: config.credentials}),
 		Secrets:   append(config.secrets(), p.secrets()...),
 		Parallel:  config.parallel, Shared: config.database != "", PublicURL: config.publicURL, StatusLimit: config.statusLimit, Drift: config.drift, Notify: config.targets(),
 		Trail: cloudtrail.New(cloudtrail.Options{Log: log.With("component", "cloudtrail")}),

@@ -281,6 +281,7 @@ type storyKey struct{}
 
 // serveStory is one script's world and server.
 type serveStory struct {
+	aws             *awsStory // nil unless the script has said aws
 	ts              *testscript.TestScript
 	t               testing.TB
 	world           *world.World

@@ -17,6 +17,7 @@ import (
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
 	"github.com/plumbline-dev/plumbline/runner"
+	"github.com/plumbline-dev/plumbline/runner/access"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
@@ -165,8 +166,11 @@ func (p *program) openRunner(c *cli.Context, co *checkout, set *workspaces.Set, 
 		}),
 		Providers: providers,
 		// Two clones of one repository share plans, but not data directories.
-		WorkDir:  filepath.Join(where.cache, "work", repositoryID(co.root)),
-		Environ:  p.environ,
+		WorkDir: filepath.Join(where.cache, "work", repositoryID(co.root)),
+		Environ: p.environ,
+		// Whoever runs this could run what plumbline.yaml names as well.
+		Access:   access.New(access.Options{Environ: p.environ, Anything: true}),
+		Actor:    p.actor(),
 		Parallel: c.Int("parallel"),
 		Hurry:    p.hurry,
 		Trail:    cloudtrail.New(cloudtrail.Options{Log: log}),
@@ -174,6 +178,17 @@ func (p *program) openRunner(c *cli.Context, co *checkout, set *workspaces.Set, 
 		Log:      log,
 	})
 	return run, store, err
+}
+
+// actor is who runs the program, for the sessions of roles: in CI whoever has
+// started the job.
+func (p *program) actor() string {
+	for _, name := range []string{"GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER", "LOGNAME"} {
+		if value := p.getenv(name); value != "" {
+			return value
+		}
+	}
+	return ""
 }
 
 func (p *program) logger(c *cli.Context) (*slog.Logger, error) {

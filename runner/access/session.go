@@ -50,9 +50,9 @@ func sessionName(p phase, of Purpose, workspace string) string {
 	if isNumber(change) {
 		change = "pr" + change
 	}
-	repository := ""
-	if of.Repository != "" {
-		repository = path.Base(of.Repository)
+	repository := path.Base(strings.TrimSuffix(strings.TrimSuffix(of.Repository, ".git"), "/")) // of a checkout too
+	if repository == "." || repository == "/" {
+		repository = ""
 	}
 	var parts []string
 	for _, part := range []struct {

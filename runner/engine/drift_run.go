@@ -145,6 +145,9 @@ func (t *task) openApplied(ctx context.Context, c *clone, tip *furnished) (f *fu
 		f.close()
 		return nil, cannot("it has no such workspace"), nil
 	}
+	// What Terraform may reach is decided at the tip, as is what may be corrected: roles of an older commit may be gone, or
+	// were taken back.
+	f.workspace.Access = tip.workspace.Access
 	same, known, err := f.runner.AsApplied(ctx, f.workspace)
 	if err == nil && known && same {
 		if same, err = f.runner.SameInputs(ctx, f.workspace, tip.runner, tip.workspace); err == nil && !same {

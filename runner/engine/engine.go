@@ -35,6 +35,7 @@ import (
 	"github.com/plumbline-dev/plumbline/internal/telemetry"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
+	"github.com/plumbline-dev/plumbline/runner/access"
 )
 
 // Options say what an Engine works with. DB, Audit, DataDir, Plans, Forges and Installer are required.
@@ -52,6 +53,8 @@ type Options struct {
 	Providers *terraform.ProviderCache
 	// Environ is the environment, as os.Environ returns it, for Git and, through its allow-list, for Terraform.
 	Environ []string
+	// Access gives Terraform the credentials that workspaces name, as far as the operator allows; nil gives none.
+	Access *access.Broker
 	// Secrets are values that nothing may show wherever they turn up.
 	Secrets []string
 	// Parallel is how many runs are worked at once; 0 means as many as there are cores.

@@ -206,6 +206,18 @@ func (c *clone) holds(ctx context.Context, commit, ancestor string) (bool, error
 	return yes, nil
 }
 
+// onBranch reports whether a commit is on a branch. The mirror may not have heard of it yet.
+func (c *clone) onBranch(ctx context.Context, branch, commit string) (bool, error) {
+	if on, err := c.holds(ctx, branchRef(branch), commit); err == nil && on {
+		return true, nil
+	}
+	tip, err := c.fetchBranch(ctx, branch)
+	if err != nil {
+		return false, err
+	}
+	return c.holds(ctx, tip, commit)
+}
+
 // keptFor is the name under which a change's merge is kept.
 func keptFor(change int) string { return fmt.Sprintf("change/%d", change) }
 

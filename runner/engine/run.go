@@ -217,7 +217,7 @@ func (t *task) open(ctx context.Context, c *clone, at string, set *workspaces.Se
 	}
 	options := runner.Options{
 		Root: siteFiles(site), Files: f.tree, Set: f.set, Repository: string(t.repo.ID), Commit: commit, Change: scope(t.op), Run: t.run.ID,
-		Plans: t.plans, Installer: t.Installer, Providers: t.Providers, WorkDir: siteData(site), Environ: t.Environ, Parallel: 1,
+		Plans: t.plans, Installer: t.Installer, Providers: t.Providers, WorkDir: siteData(site), Environ: t.Environ, Access: t.Access, Actor: t.op.Actor, Parallel: 1,
 		LocalState: t.stateDir(t.repo), RefuseLocalState: t.Shared, Settle: true,
 		Before: before, Trail: t.Trail, Observe: t.observe, Log: t.log, Now: t.Now,
 	}
@@ -228,10 +228,18 @@ func (t *task) open(ctx context.Context, c *clone, at string, set *workspaces.Se
 	return f, nil
 }
 
-// rules are the workspaces of the operation's commit. What a change says about what guards them counts once it is merged.
+// rules are the workspaces of the operation's commit. What a change says about what guards them counts once it is merged: of
+// a commit that is on the branch, which a head that was replaced before the merge is not.
 func (t *task) rules(ctx context.Context, c *clone) (*workspaces.Set, error) {
-	if t.merged && t.op.Cause != CauseMerged || t.op.BaseCommit == "" {
+	if t.op.BaseCommit == "" {
 		return c.set(ctx, t.op.Commit)
+	}
+	if t.merged && t.op.Cause != CauseMerged {
+		if on, err := c.onBranch(ctx, t.op.Branch, t.op.Commit); err != nil {
+			return nil, err
+		} else if on {
+			return c.set(ctx, t.op.Commit)
+		}
 	}
 	guarded := c.guarded
 	if t.op.Cause == CauseMerged || t.op.Cause == CausePush {
