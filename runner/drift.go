@@ -100,7 +100,7 @@ func (r *Runner) drift(ctx context.Context, w *workspaces.Workspace, needs []Res
 	here, ahead := drift.Ahead(findings, o.Newer, o.NewerCommit)
 	waiting := drift.Decide(ahead, policy, r.opts.Now())
 	verdict := drift.Decide(here, policy, r.opts.Now()).Beside(waiting)
-	r.trace(ctx, w, o, m.plan, applied, verdict)
+	r.trace(ctx, s, o, m.plan, applied, verdict)
 	if o.Judged != nil {
 		o.Judged(verdict)
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/plumbline-dev/plumbline/internal/cloudtrail"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
-	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
 // askWho is the setting drift.who of a workspace of which AWS CloudTrail is asked.
@@ -22,7 +21,8 @@ const whoFor = time.Minute
 
 // trace puts into the findings of a verdict who changed them outside, where there is somebody to ask and an answer. It never
 // fails.
-func (r *Runner) trace(ctx context.Context, w *workspaces.Workspace, o DriftOptions, plan *tfjson.Plan, applied planstore.Applied, v drift.Verdict) {
+func (r *Runner) trace(ctx context.Context, s *site, o DriftOptions, plan *tfjson.Plan, applied planstore.Applied, v drift.Verdict) {
+	w := s.workspace
 	if r.opts.Trail == nil || plan == nil || o.rules(w).Drift.Who != askWho {
 		return
 	}
@@ -34,7 +34,7 @@ func (r *Runner) trace(ctx context.Context, w *workspaces.Workspace, o DriftOpti
 			drifted[rc.Address] = rc.Change
 		}
 	}
-	environ := terraform.Environ(r.opts.Environ, w.Env)
+	environ := append(terraform.Environ(s.keys.Pass(r.opts.Environ, r.opts.Set.Workspaces), w.Env), s.grant.Given().Set...)
 	for i := range v.Findings {
 		j := &v.Findings[i]
 		was := drifted[j.Address]
