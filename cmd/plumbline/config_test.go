@@ -20,6 +20,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/internal/notify"
 	"github.com/plumbline-dev/plumbline/internal/schedule"
+	"github.com/plumbline-dev/plumbline/runner/access"
 	"github.com/plumbline-dev/plumbline/runner/engine"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
@@ -165,6 +166,12 @@ func TestServerConfigOfTheGuide(t *testing.T) {
 	}
 }
 
+// everyCredential is what good-every-key.txtar lists under credentials.
+var everyCredential = []access.Rule{{
+	Repos: []string{"acme/live", "hub-1/acme/terraform-*"}, Roles: []string{"arn:aws:iam::111122223333:role/plumbline-*"},
+	Env: []string{"HCLOUD_TOKEN"}, Files: []string{"/run/secrets/token"}, Commands: [][]string{{"/bin/token", "plan", "plan"}},
+}}
+
 func TestServerConfigReadsEveryKey(t *testing.T) {
 	got, dir := readCase(t, "good-every-key", nil)
 	want := &serverConfig{
@@ -172,7 +179,8 @@ func TestServerConfigReadsEveryKey(t *testing.T) {
 		database:  "postgres://plumbline:" + canary + "@db/plumbline",
 		planStore: "s3://plans/live", planKeyFile: filepath.Join(dir, "plan.key"), planKMSKey: "alias/plans", parallel: 4, statusLimit: 5, grace: 90 * time.Second,
 		logLevel: "debug", logFormat: "json", traces: "http://collector:4318",
-		drift: otherDrift,
+		drift:       otherDrift,
+		credentials: everyCredential,
 		forges: []forgeConfig{
 			{kind: "github", name: "hub-1", url: "https://github.example.com/api/v3", token: canary, webhookSecret: "a ${ in clear",
 				repos: []string{"acme/live", "acme/terraform-*"}, gitURL: "https://git.example.com/{owner}/{repo}.git", branches: []string{"stable", "release/*"},
@@ -203,7 +211,7 @@ func TestServerConfigFlagsAndVariablesWin(t *testing.T) {
 	}
 	got, _ := readCase(t, "good-every-key", over)
 	got.forges = nil
-	want := &serverConfig{drift: otherDrift, listen: "127.0.0.1:9", dataDir: "/elsewhere", planStore: "/plans", planKeyFile: "/k", parallel: 9, statusLimit: 9,
+	want := &serverConfig{drift: otherDrift, credentials: everyCredential, listen: "127.0.0.1:9", dataDir: "/elsewhere", planStore: "/plans", planKeyFile: "/k", parallel: 9, statusLimit: 9,
 		grace: 9 * time.Second, logLevel: "error", logFormat: "text", hidden: []string{"GITEA_TOKEN", "GITEA_TOKEN", "GITEA_WEBHOOK_SECRET"}}
 	if diff := cmp.Diff(want, got, compareConfigs); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)

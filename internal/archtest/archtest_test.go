@@ -14,6 +14,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -184,6 +185,40 @@ func named(design, module string) bool {
 	_, rest, found := strings.Cut(design, "`"+family+"{")
 	members, _, _ := strings.Cut(rest, "}")
 	return found && slices.Contains(strings.Split(members, ","), member)
+}
+
+// TestWritingCredentialsAreAskedForInOnePlace: what an apply may reach is read from plumbline.yaml by package workspaces, and
+// asked for by runner/access, which takes a permit of the gate for it. Nobody else knows the role.
+func TestWritingCredentialsAreAskedForInOnePlace(t *testing.T) {
+	secret, known := regexp.MustCompile(`\.(ApplyRole|Access\.Apply)\b`), 0
+	err := filepath.WalkDir(root(t), func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if n := d.Name(); d.IsDir() && (n == ".git" || n == "testdata" || n == "dist") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		data, err := os.ReadFile(name)
+		if err != nil || !secret.Match(data) {
+			return err
+		}
+		rel, err := filepath.Rel(root(t), name)
+		if dir := filepath.ToSlash(filepath.Dir(rel)); dir == "workspaces" || dir == "runner/access" {
+			known++
+		} else {
+			t.Errorf("%s reads what an apply may reach: runner/access gives it for a permit of the gate", rel)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if known < 2 {
+		t.Error("nobody reads what an apply may reach: this test no longer sees what it is for")
+	}
 }
 
 // TestLogsAreInOrder: entries of many hands are put together line by line, which may double some and leave marks.

@@ -173,7 +173,9 @@ func checkGiven(set []string) error {
 		case why != "":
 			return fmt.Errorf("env %q cannot be handed to Terraform: %s", name, why)
 		case strings.HasPrefix(name, "LD_") || strings.HasPrefix(name, "DYLD_") ||
-			slices.ContainsFunc(rules, func(r environRule) bool { return !r.plan && matches(r.names, name) && !strings.HasPrefix(name, "TF_TOKEN_") }):
+			slices.ContainsFunc(rules, func(r environRule) bool {
+				return !r.plan && matches(r.names, name) && !strings.HasPrefix(name, "TF_TOKEN_")
+			}):
 			return fmt.Errorf("env %q cannot be handed to Terraform: it belongs to the machine, and is set where Plumbline runs", name)
 		}
 	}

@@ -52,9 +52,6 @@ type Evidence struct {
 // Never is the setting of a workspace that is only ever planned.
 const Never = "never"
 
-// saysNever is why such a workspace is held.
-const saysNever = "plumbline.yaml says `apply: never` for this workspace."
-
 // Decide decides whether a stored plan may be applied, with the reason. It is
 // the one place where "what was reviewed is what is applied" is made true.
 func Decide(e Evidence) Decision {
@@ -66,7 +63,7 @@ func decide(e Evidence) (Answer, string) {
 	p, w := e.Receipt, e.Workspace
 	switch {
 	case w.Apply == Never:
-		return Refuse, saysNever
+		return Refuse, "plumbline.yaml says `apply: never` for this workspace."
 	case p.Purpose == planstore.PurposeProposal && !e.Accepted:
 		return Refuse, "The stored plan is a proposal that nobody has accepted."
 	case p.Purpose == planstore.PurposeCorrection || len(p.Targets) > 0:

@@ -19,6 +19,9 @@ type Permit struct {
 	inputs      string
 }
 
+// errNever is why a workspace that is only ever planned gets no permit.
+var errNever = errors.New("plumbline.yaml says `apply: never` for this workspace")
+
 // permit is for a plan, which need not be stored yet: so it goes by what the plan is, not by its id.
 func permit(p planstore.Plan) Permit {
 	return Permit{workspace: p.Workspace, fingerprint: p.Fingerprint, content: p.ContentDigest, inputs: p.InputsDigest}
@@ -72,7 +75,7 @@ func (d Decision) Again(fresh planstore.Plan, beyond string) (Permit, error) {
 func Trust(w *workspaces.Workspace, fresh planstore.Plan, trusted bool) (Permit, error) {
 	switch {
 	case w.Apply == Never:
-		return Permit{}, errors.New(saysNever)
+		return Permit{}, errNever
 	case !trusted || fresh.Workspace != w.Name:
 		return Permit{}, errors.New("nobody has reviewed the plan")
 	}
@@ -94,7 +97,7 @@ type Correction struct {
 // Correct is the leave to apply a correction: the plan is held against the verdict resource by resource.
 func Correct(c Correction) (Permit, error) {
 	if c.Rules.Apply == Never {
-		return Permit{}, errors.New(saysNever)
+		return Permit{}, errNever
 	}
 	if c.Receipt.Purpose != planstore.PurposeCorrection || len(c.Verdict.Targets) == 0 {
 		return Permit{}, errors.New("the plan is not one of a correction")
