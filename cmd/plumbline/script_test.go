@@ -16,9 +16,13 @@ import (
 	"github.com/plumbline-dev/plumbline/internal/toycloud/provider"
 )
 
-// TestMain lets the test binary be three programs: the tests, the plumbline
-// command of the scripts, and the toy provider that the demo starts.
+// TestMain lets the test binary be four programs: the tests, the plumbline
+// command of the scripts, the toy provider that the demo starts, and a
+// provider that stands in for that of AWS.
 func TestMain(m *testing.M) {
+	if isAWSProvider() {
+		os.Exit(serveAWSProvider())
+	}
 	if provider.IsProvider(os.Args[0]) {
 		os.Exit(Main())
 	}

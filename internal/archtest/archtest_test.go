@@ -75,8 +75,8 @@ var testFences = map[string][]string{
 	"go.opentelemetry.io": {"runner/engine"},
 	// GitHub's description of its own API is what the stand-in for it is held against.
 	"github.com/getkin/kin-openapi": {"forge/github"},
-	// Drift's corpus is made with a provider that can be told to misbehave.
-	"github.com/hashicorp/terraform-plugin-framework": {"drift"},
+	// Drift's corpus is made with a provider that can be told to misbehave; another one stands in for that of AWS.
+	"github.com/hashicorp/terraform-plugin-framework": {"drift", "cmd/plumbline"},
 	"github.com/hashicorp/terraform-plugin-go":        {"drift"},
 	// Comments are read back as the HTML that a forge makes of them.
 	"github.com/yuin/goldmark": {"prcomment"},
