@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -16,7 +17,8 @@ import (
 // askWho is the setting drift.who of a workspace of which AWS CloudTrail is asked.
 const askWho = "cloudtrail"
 
-// whoFor is how long one look waits for all that it asks. What there was no time for is asked at the next one.
+// whoFor is how long one look waits for all that it asks. Each begins anywhere among the findings, so that in the end all of
+// them are asked about.
 const whoFor = time.Minute
 
 // trace puts into the findings of a verdict who changed them outside, where there is somebody to ask and an answer. It never
@@ -35,8 +37,9 @@ func (r *Runner) trace(ctx context.Context, s *site, o DriftOptions, plan *tfjso
 		}
 	}
 	environ := append(terraform.Environ(s.keys.Pass(r.opts.Environ, r.opts.Set.Workspaces), w.Env), s.grant.Given().Set...)
+	first := rand.IntN(max(1, len(v.Findings)))
 	for i := range v.Findings {
-		j := &v.Findings[i]
+		j := &v.Findings[(first+i)%len(v.Findings)]
 		was := drifted[j.Address]
 		if was == nil || j.Outside == "" || !fromOutside(j.Finding) || j.Ignored || j.Agreed || !r.opts.Trail.Knows(j.Type) {
 			continue
@@ -49,6 +52,7 @@ func (r *Runner) trace(ctx context.Context, s *site, o DriftOptions, plan *tfjso
 		}
 		events := r.opts.Trail.Who(ctx, cloudtrail.Query{
 			Scope: r.opts.Repository + " " + w.Name, Type: j.Type, Values: openTexts(was.Before, was.BeforeSensitive), Since: since, Environ: environ,
+			Own: []string{w.Access.PlanRole, w.Access.ApplyRole},
 		})
 		for _, e := range events {
 			j.Who = append(j.Who, drift.Trace{At: e.At, By: e.Principal, From: e.Address, Event: e.Name, Service: e.Service})

@@ -128,9 +128,15 @@ type limited struct {
 	limit *rate.Limiter
 }
 
+// noTimeError says that a turn would come later than its caller can wait for. CloudTrail has refused nothing.
+type noTimeError struct{ error }
+
+// CanceledError keeps the SDK from trying again.
+func (*noTimeError) CanceledError() bool { return true }
+
 func (l *limited) Do(r *http.Request) (*http.Response, error) {
 	if err := l.limit.Wait(r.Context()); err != nil {
-		return nil, err
+		return nil, &noTimeError{err}
 	}
 	return l.inner.Do(r)
 }

@@ -14,6 +14,7 @@ package cloudtrail
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -122,7 +123,7 @@ func (t *Trail) Who(ctx context.Context, q Query) []Event {
 		return nil
 	}
 	events, err := t.ask(ctx, q)
-	if err != nil && ctx.Err() == nil {
+	if late := new(noTimeError); err != nil && ctx.Err() == nil && !errors.As(err, &late) {
 		t.rest(q.Scope)
 		t.log.Warn("CloudTrail does not say who changed a resource; it is asked again later", "scope", q.Scope, "type", q.Type, "error", explain(err))
 	}

@@ -263,6 +263,29 @@ func TestNobodyWaits(t *testing.T) {
 	}
 }
 
+// TestNoTimeLeft: more is asked than there is time for. What was found in time is told, and CloudTrail has refused nothing.
+func TestNoTimeLeft(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.AddEvent(stopped())
+	var log bytes.Buffer
+	trail := cloudtrail.New(cloudtrail.Options{Pause: time.Hour, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	start := time.Now()
+	got := trail.Who(ctx, instance(s)) // three requests, and one turn
+	if len(got) != 1 || log.Len() > 0 || time.Since(start) > 30*time.Second {
+		t.Errorf("got %s after %s, and in the log %q", told(got), time.Since(start), log.String())
+	}
+	// Nothing rests: another region has turns of its own.
+	other := instance(s)
+	other.Values = map[string]string{"id": "i-0abc", "region": "eu-west-1"}
+	trail.Who(ctx, other)
+	if n := len(s.Calls()); n != 2 {
+		t.Errorf("there were %d requests, want one in each region", n)
+	}
+}
+
 // TestRequestsStayInside: nothing that a request held is told, nor what could pass for something else.
 func TestRequestsStayInside(t *testing.T) {
 	t.Parallel()
