@@ -52,7 +52,7 @@ func (r *Runner) trace(ctx context.Context, s *site, o DriftOptions, plan *tfjso
 		}
 		events := r.opts.Trail.Who(ctx, cloudtrail.Query{
 			Scope: r.opts.Repository + " " + w.Name, Type: j.Type, Values: openTexts(was.Before, was.BeforeSensitive), Since: since, Environ: environ,
-			Own: []string{w.Access.PlanRole, w.Access.ApplyRole},
+			Own: w.Access.Roles(),
 		})
 		for _, e := range events {
 			j.Who = append(j.Who, drift.Trace{At: e.At, By: e.Principal, From: e.Address, Event: e.Name, Service: e.Service})

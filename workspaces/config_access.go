@@ -105,6 +105,12 @@ func (a Access) Names() []string {
 	return slices.Compact(names)
 }
 
+// Roles are the ARNs that Plumbline takes on for the workspace, to know its own doings in a cloud's log by. Nobody gets
+// credentials by them: those are runner/access's to give.
+func (a Access) Roles() []string {
+	return slices.DeleteFunc([]string{a.PlanRole, a.ApplyRole}, func(role string) bool { return role == "" })
+}
+
 // Is reports whether two are the same.
 func (a Access) Is(other Access) bool {
 	return a.roles() == other.roles() && sameSources(a.Plan, other.Plan) && sameSources(a.Apply, other.Apply)
