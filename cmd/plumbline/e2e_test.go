@@ -22,6 +22,7 @@ func TestE2EScripts(t *testing.T) {
 	runScripts(t, "../../testdata/e2e", func(env *testscript.Env) {
 		env.Setenv("PATH", filepath.Dir(tofu)+string(os.PathListSeparator)+env.Getenv("PATH"))
 		env.Setenv("S3_STORE", "s3://"+s3.Bucket+"/plans?endpoint="+s3.Endpoint+"&region="+s3.Region)
+		env.Setenv("S3_MISSING", "s3://missing?endpoint="+s3.Endpoint)
 		env.Setenv("AWS_ACCESS_KEY_ID", s3.AccessKey)
 		env.Setenv("AWS_SECRET_ACCESS_KEY", s3.SecretKey)
 		env.Setenv("AWS_ENDPOINT_URL_KMS", aws.URL)

@@ -111,9 +111,11 @@ func (p *program) serve(c *cli.Context) (err error) {
 			Location: config.planStore, KeyFile: config.planKeyFile, Key: p.getenv("PLUMBLINE_PLAN_KEY"), KMSKey: config.planKMSKey, Repository: repository,
 		})
 	})
-	if _, err := plans("startup"); err != nil { // mistakes show now, not with the first pull request
+	startup, err := plans("startup")
+	if err != nil { // mistakes show now, not with the first pull request
 		return err
 	}
+	checkPlans(ctx, startup, log)
 	work, err := engine.New(engine.Options{
 		DB: db, Audit: decisions, DataDir: config.dataDir, Plans: plans, Forges: forges,
 		Installer: terraform.NewInstaller(terraform.InstallerOptions{
@@ -138,6 +140,21 @@ func (p *program) serve(c *cli.Context) (err error) {
 	return p.runServer(ctx, work, config, listener, web.New(web.Options{
 		Engine: work, Forges: config.hooked(), Exposed: !isLoopback(config.listen), Metrics: metrics, Version: version, Log: log,
 	}), log)
+}
+
+// startupPatience is how long the start waits for a bucket to say what is
+// wrong with it.
+const startupPatience = 5 * time.Second
+
+// checkPlans asks the plan store whether it can be used: a bucket tells only
+// when it is asked. The server starts all the same, because what is wrong may
+// pass, or be mended, while it runs.
+func checkPlans(ctx context.Context, store *planstore.Store, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, startupPatience)
+	defer cancel()
+	if _, err := store.List(ctx); err != nil {
+		log.Error("plans cannot be kept now", "plan_store", store.Location(), "error", err)
+	}
 }
 
 // keepStores opens the plan store of each repository once: connections,

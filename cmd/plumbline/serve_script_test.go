@@ -504,6 +504,11 @@ func (s *serveStory) serve(args []string) {
 		"GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "TOY_ENDPOINT", "TOY_TOKEN", "FORGE_URL", "FORGE_TOKEN", "FORGE_SECRET", "CANARY_TOKEN"} {
 		cmd.Env = append(cmd.Env, name+"="+s.ts.Getenv(name))
 	}
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
+		if value := s.ts.Getenv(name); value != "" {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+	}
 	s.ts.Check(cmd.Start())
 	s.server = cmd
 	select {
