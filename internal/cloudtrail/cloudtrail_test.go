@@ -184,28 +184,31 @@ func TestNewestOfMany(t *testing.T) {
 	}
 }
 
-// TestBelowTheLimit: whoever asks, CloudTrail never gets more than two requests in a second.
+// TestBelowTheLimit: whoever asks, and however many at once, CloudTrail gets fewer than two requests in a second, and everybody
+// an answer.
 func TestBelowTheLimit(t *testing.T) {
 	t.Parallel()
+	const asked = 5
 	s := awstest.New(t)
 	trail := cloudtrail.New(cloudtrail.Options{})
+	start := time.Now()
 	var wg sync.WaitGroup
-	for i := range 5 {
+	for i := range asked {
 		wg.Go(func() {
-			q := instance(s)
-			q.Type, q.Values = "aws_s3_bucket", map[string]string{"bucket": fmt.Sprint("bucket-", i)}
-			trail.Who(t.Context(), q)
+			e, q := stopped(), instance(s)
+			bucket := fmt.Sprint("bucket-", i)
+			e.Name, e.Service, e.Resources = "PutBucketPolicy", "s3.amazonaws.com", []string{bucket}
+			s.AddEvent(e)
+			q.Type, q.Values = "aws_s3_bucket", map[string]string{"bucket": bucket}
+			if got := trail.Who(t.Context(), q); len(got) != 1 {
+				t.Errorf("of %s it got %s", bucket, told(got))
+			}
 		})
 	}
 	wg.Wait()
-	calls := s.Calls()
-	if len(calls) != 5 {
-		t.Errorf("there were %d requests, want 5", len(calls))
-	}
-	for _, c := range calls {
-		if c.Error != "" {
-			t.Errorf("%s failed with %s", c.Looked, c.Error)
-		}
+	// How they arrive is the machine's affair, and a few may have to be sent again; how they leave is ours.
+	if took := time.Since(start); took < (asked-1)*time.Second/2 {
+		t.Errorf("%d requests left within %s", asked, took)
 	}
 }
 
