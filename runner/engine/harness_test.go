@@ -55,6 +55,8 @@ type options struct {
 	processes bool
 	// environ is more of the environment, for processes.
 	environ []string
+	// config is more of server.yaml, for processes.
+	config string
 	// poll is how often a process looks by itself; "" for every five seconds.
 	poll string
 	// tune changes how each engine is set up; not with processes.

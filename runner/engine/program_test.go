@@ -73,7 +73,7 @@ forges:
     repos: ["%s/*"]
     poll: %s
 `, n.process.address, n.dir, database, filepath.Join(n.s.shared, "plans"), filepath.Join(n.s.shared, "plan.key"),
-			forgeName, n.s.GitHub.URL, n.s.Repo.Owner, poll)
+			forgeName, n.s.GitHub.URL, n.s.Repo.Owner, poll) + n.s.opts.config
 		if err := os.WriteFile(n.process.config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
