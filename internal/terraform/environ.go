@@ -1,6 +1,7 @@
 package terraform
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -169,7 +170,7 @@ func checkGiven(set []string) error {
 		name, value, ok := strings.Cut(kv, "=")
 		switch why := refusal(name); {
 		case !ok || name == "" || strings.ContainsRune(value, 0):
-			return fmt.Errorf("env %q cannot be handed to Terraform: it is no variable with a value", name)
+			return errors.New("something cannot be handed to Terraform in its environment: it is no variable with a value") // and may be one alone
 		case why != "":
 			return fmt.Errorf("env %q cannot be handed to Terraform: %s", name, why)
 		case strings.HasPrefix(name, "LD_") || strings.HasPrefix(name, "DYLD_") ||

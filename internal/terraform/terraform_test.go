@@ -316,19 +316,72 @@ func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	dir := module(t)
 	for want, change := range map[string]func(*terraform.Options){
-		"both paths must be absolute":                 func(o *terraform.Options) { o.Dir = "relative" },
-		"no such file":                                func(o *terraform.Options) { o.Dir = filepath.Join(dir, "missing") },
-		"it changes the arguments of every command":   func(o *terraform.Options) { o.Env = []string{"TF_CLI_ARGS_plan"} },
-		"plumbline.yaml says which":                   func(o *terraform.Options) { o.Env = []string{"TF_WORKSPACE"} },
-		"the whole environment":                       func(o *terraform.Options) { o.Env = []string{"*"} },
-		"cannot be the name of a Terraform workspace": func(o *terraform.Options) { o.Workspace = "../other" },
-		"no Terraform binary":                         func(o *terraform.Options) { o.Binary = terraform.Binary{} },
+		"both paths must be absolute":                                           func(o *terraform.Options) { o.Dir = "relative" },
+		"no such file":                                                          func(o *terraform.Options) { o.Dir = filepath.Join(dir, "missing") },
+		"it changes the arguments of every command":                             func(o *terraform.Options) { o.Env = []string{"TF_CLI_ARGS_plan"} },
+		"plumbline.yaml says which":                                             func(o *terraform.Options) { o.Env = []string{"TF_WORKSPACE"} },
+		"the whole environment":                                                 func(o *terraform.Options) { o.Env = []string{"*"} },
+		"cannot be the name of a Terraform workspace":                           func(o *terraform.Options) { o.Workspace = "../other" },
+		"no Terraform binary":                                                   func(o *terraform.Options) { o.Binary = terraform.Binary{} },
+		`"TF_LOG" cannot be handed to Terraform: logs`:                          func(o *terraform.Options) { o.Given.Set = []string{"TF_LOG=trace"} },
+		`"PATH" cannot be handed to Terraform: it belongs to the machine`:       func(o *terraform.Options) { o.Given.Set = []string{"PATH=/evil"} },
+		`"LD_PRELOAD" cannot be handed to Terraform: it belongs to the machine`: func(o *terraform.Options) { o.Given.Set = []string{"LD_PRELOAD=/evil.so"} },
+		"it is no variable with a value":                                        func(o *terraform.Options) { o.Given.Set = []string{"secret-without-a-name"} },
 	} {
 		o := options(t, dir)
 		change(&o)
 		if _, err := terraform.Open(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error that says %q", err, want)
 		}
+	}
+}
+
+// TestGiven: what is given counts in the place of the environment's, is gone with the next, and is hidden where Terraform
+// repeats it.
+func TestGiven(t *testing.T) {
+	t.Parallel()
+	dir := module(t)
+	write(t, dir, "main.tf", `variable "word" {}
+data "terraform_remote_state" "none" {
+  backend = "local"
+  config  = { path = "./missing-${var.word}-${file("/proc/self/environ")}" }
+}
+`)
+	o := options(t, dir)
+	o.Environ = append(o.Environ, "TF_VAR_word=of-the-environment", "AWS_SESSION_TOKEN=of-the-environment")
+	o.Given = terraform.Given{
+		Set: []string{"TF_VAR_word=first-word", "AWS_SESSION_TOKEN=canary-token-1"}, Hide: []string{"canary-token-1"},
+		Explain: func(said string) string {
+			if strings.Contains(said, "first-word") {
+				return "This was explained."
+			}
+			return ""
+		},
+	}
+	d, err := terraform.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	plan := func(d *terraform.Dir) string {
+		t.Helper()
+		_, err := d.Plan(t.Context(), terraform.PlanOptions{Out: filepath.Join(t.TempDir(), "plan")})
+		if err == nil {
+			t.Fatal("the plan did not fail")
+		}
+		return err.Error()
+	}
+	if said := plan(d); strings.Contains(said, "canary") || strings.Contains(said, "of-the-environment") || !strings.HasSuffix(said, "This was explained.") {
+		t.Errorf("with the first: %s", said)
+	}
+	again, err := d.With(terraform.Given{Set: []string{"TF_VAR_word=second-word"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := plan(again); strings.Contains(said, "first-word") || strings.Contains(said, "canary-token-1") || !strings.Contains(said, "second-word") || strings.Contains(said, "explained") {
+		t.Errorf("with others: %s", said)
 	}
 }
 
