@@ -45,3 +45,35 @@ func TestDriftIsLookedForWithTheTipsCredentials(t *testing.T) {
 		t.Errorf("the bucket was written to %d times", got)
 	}
 }
+
+// TestReplacedHeadHasNoRulesOfItsOwn: that a change is merged does not make the settings count of a head that was replaced
+// before, although its plan may still be worked.
+func TestReplacedHeadHasNoRulesOfItsOwn(t *testing.T) {
+	t.Parallel()
+	settings := func(name string) map[string]string {
+		return map[string]string{"plumbline.yaml": "workspaces: [{ dir: app, env: { plan: { TOKEN: { env: " + name + " } } } }]\n"}
+	}
+	files := app("1")
+	files["plumbline.yaml"] = settings("BASE")["plumbline.yaml"]
+	w := newRunsWorld(t, files)
+	base := w.commit(map[string]string{"README.md": "base\n"})
+	replaced := w.hub.Commit(t, w.hub.repo, "replaced", "main", settings("REPLACED"))
+	merged := w.commit(settings("MERGED"))
+	c, err := w.clone(t.Context(), w.hub.row())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.fetch(t.Context(), branchRef("replaced")); err != nil {
+		t.Fatal(err)
+	}
+	for commit, want := range map[string]string{replaced: "BASE", merged: "MERGED"} {
+		run := &task{Engine: w.Engine, repo: w.hub.row(), merged: true, op: Operation{Kind: KindPlan, Cause: CauseOpened, Branch: "main", BaseCommit: base, Commit: commit}}
+		set, err := run.rules(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := set.Get("app"); got.Access.Plan["TOKEN"].Env != want {
+			t.Errorf("at %s the value comes from %q, want %q", short(commit), got.Access.Plan["TOKEN"].Env, want)
+		}
+	}
+}
