@@ -77,6 +77,9 @@ type made struct {
 // planAt plans a site, without its state's lock, and reads what came of it.
 func (r *Runner) planAt(ctx context.Context, s *site, o planOptions) (*made, error) {
 	r.observe(s.workspace, PhasePlan)
+	if err := s.renew(ctx); err != nil {
+		return nil, err
+	}
 	m := &made{path: s.file(o.Purpose + ".tfplan")}
 	var err error
 	if s.digests, err = r.digest(ctx, s.workspace, s.binary); err != nil {

@@ -82,6 +82,23 @@ func (r *Runner) prepare(ctx context.Context, w *workspaces.Workspace) (*site, e
 	return &site{opened: o, workspace: w, digests: read, scratch: place, notes: notes}, nil
 }
 
+// renew gets other credentials where those for planning end soon: an apply may
+// have taken its time.
+func (s *site) renew(ctx context.Context) error {
+	if !s.grant.Ending() {
+		return nil
+	}
+	grant, err := s.keys.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	dir, err := s.dir.With(grant.Given())
+	if err == nil {
+		s.grant, s.dir = grant, dir
+	}
+	return err
+}
+
 // opened is a workspace of which it is known what it is run with, and where.
 type opened struct {
 	// home is where what is remembered of the workspace between runs is.

@@ -117,7 +117,7 @@ func (k *Keyring) grant(ctx context.Context, p phase, role string, sources map[s
 	failed := func(err error) (*Grant, error) {
 		return nil, fmt.Errorf("credentials for the %s of %s: %w", p, k.workspace.Name, err)
 	}
-	g := &Grant{now: k.broker.opts.Now}
+	g := &Grant{now: k.broker.opts.Now, since: k.broker.opts.Now()}
 	for _, name := range slices.Sorted(maps.Keys(sources)) {
 		value, err := k.value(ctx, p, name, sources[name])
 		if err != nil {
@@ -240,10 +240,11 @@ type Grant struct {
 	set, hide []string
 	// caught are values that no plan may hold, by their variables.
 	caught map[string]string
-	role   string
-	until  time.Time
-	lasts  time.Duration
-	now    func() time.Time
+	// role and until are what STS has said; since is our own clock, by which it is told whether its time is over.
+	role         string
+	until, since time.Time
+	lasts        time.Duration
+	now          func() time.Time
 }
 
 // add gives a variable. A value that is not written down in plumbline.yaml is hidden wherever it turns up.
@@ -269,6 +270,9 @@ func (g *Grant) Given() terraform.Given {
 	return terraform.Given{Set: slices.Clone(g.set), Hide: slices.Clone(g.hide), Explain: g.explain}
 }
 
+// Ending reports whether less than half of the time of a session is left: whoever begins something long wants another one.
+func (g *Grant) Ending() bool { return g.role != "" && g.now().Sub(g.since) > g.lasts/2 }
+
 // explain says what to do when credentials have ended while Terraform ran.
 func (g *Grant) explain(said string) string {
 	lower := strings.ToLower(said)
@@ -276,7 +280,7 @@ func (g *Grant) explain(said string) string {
 		return ""
 	}
 	how := "AWS says that they are not valid any more, although they should last until then"
-	if !g.now().Before(g.until) {
+	if g.now().Sub(g.since) >= g.lasts {
 		how = fmt.Sprintf("Terraform ran for longer than the %s that they last: set aws.duration in plumbline.yaml to more, which the role must allow", shortDuration(g.lasts))
 	}
 	return fmt.Sprintf("The credentials of %s that Terraform was given end at %s. %s.", g.role, g.until.UTC().Format(time.DateTime+" MST"), how)

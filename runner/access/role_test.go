@@ -319,6 +319,12 @@ func TestEndedCredentials(t *testing.T) {
 	if got := explain("Error: no such bucket"); got != "" {
 		t.Errorf("another error is explained: %s", got)
 	}
+	if g.Ending() {
+		t.Error("a new session ends soon")
+	}
+	if now = now.Add(31 * time.Minute); !g.Ending() {
+		t.Error("after half of its time a session does not end soon")
+	}
 	now = now.Add(2 * time.Hour)
 	if got := explain("api error ExpiredToken: The provided token has expired."); !strings.Contains(got, "longer than the 1h that they last: set aws.duration") || !strings.Contains(got, w.Access.PlanRole) {
 		t.Errorf("credentials that have ended: %s", got)
