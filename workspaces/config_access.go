@@ -120,12 +120,12 @@ func sameSources(a, b map[string]Source) bool {
 	return maps.EqualFunc(a, b, func(x, y Source) bool { return reflect.DeepEqual(x, y) })
 }
 
-// roles is everything of AWS in one text for people.
+// roles is everything of AWS in one text for people, in Markdown: an ARN is to be copied.
 func (a Access) roles() string {
 	var say []string
 	for _, kv := range [][2]string{{"plan_role", a.PlanRole}, {"apply_role", a.ApplyRole}, {"region", a.Region}, {"duration", a.Duration}} {
 		if kv[1] != "" {
-			say = append(say, kv[0]+" "+kv[1])
+			say = append(say, fmt.Sprintf("%s `%s`", kv[0], kv[1]))
 		}
 	}
 	if a.SessionTags {

@@ -44,13 +44,13 @@ func TestGuardKeepsTheCredentialsOfTheBase(t *testing.T) {
 		{
 			name: "other roles", base: "defaults: { " + roles("plan", "apply") + " }\n", head: "defaults: { " + roles("apply", "apply") + " }\n",
 			want: []string{"a plan apply", "b plan apply"}, merged: []string{"a apply apply", "b apply apply"},
-			notes: []string{"[a b] aws stays plan_role arn:aws:iam::111122223333:role/plan, apply_role arn:aws:iam::111122223333:role/apply until this is merged; " +
-				"the change asks for plan_role arn:aws:iam::111122223333:role/apply, apply_role arn:aws:iam::111122223333:role/apply"},
+			notes: []string{"[a b] aws stays plan_role `arn:aws:iam::111122223333:role/plan`, apply_role `arn:aws:iam::111122223333:role/apply` until this is merged; " +
+				"the change asks for plan_role `arn:aws:iam::111122223333:role/apply`, apply_role `arn:aws:iam::111122223333:role/apply`"},
 		},
 		{
 			name: "roles taken away", base: "workspaces: [{ dir: a, " + roles("plan", "apply") + " }]\n", head: "",
 			want: []string{"a plan apply", "b  "}, merged: []string{"a  ", "b  "},
-			notes: []string{"[a] aws stays plan_role arn:aws:iam::111122223333:role/plan, apply_role arn:aws:iam::111122223333:role/apply until this is merged; the change asks for none"},
+			notes: []string{"[a] aws stays plan_role `arn:aws:iam::111122223333:role/plan`, apply_role `arn:aws:iam::111122223333:role/apply` until this is merged; the change asks for none"},
 		},
 		{
 			name: "a command of its own", base: "workspaces: [{ dir: a, " + token + " }]\n",
@@ -72,8 +72,8 @@ func TestGuardKeepsTheCredentialsOfTheBase(t *testing.T) {
 			headFiles: more, want: []string{"a plan apply", "b plan apply", "c plan apply"},
 			merged: []string{"a plan apply", "b plan apply", "c admin admin TOKEN=from the variable READ|from the command [\"token\"]"},
 			notes: []string{
-				"[c] aws stays plan_role arn:aws:iam::111122223333:role/plan, apply_role arn:aws:iam::111122223333:role/apply until this is merged; " +
-					"the change asks for plan_role arn:aws:iam::111122223333:role/admin, apply_role arn:aws:iam::111122223333:role/admin",
+				"[c] aws stays plan_role `arn:aws:iam::111122223333:role/plan`, apply_role `arn:aws:iam::111122223333:role/apply` until this is merged; " +
+					"the change asks for plan_role `arn:aws:iam::111122223333:role/admin`, apply_role `arn:aws:iam::111122223333:role/admin`",
 				`[c] env.plan stays none until this is merged; the change asks for TOKEN from the variable READ`,
 				`[c] env.apply stays none until this is merged; the change asks for TOKEN from the command ["token"]`,
 			},
@@ -82,7 +82,7 @@ func TestGuardKeepsTheCredentialsOfTheBase(t *testing.T) {
 			name: "a new workspace without defaults has none", base: "workspaces: [{ dir: a, " + roles("plan", "apply") + " }]\n",
 			head:      "workspaces: [{ dir: a, " + roles("plan", "apply") + " }, { dir: c, " + roles("plan", "apply") + " }]\n",
 			headFiles: more, want: []string{"a plan apply", "b  ", "c  "}, merged: []string{"a plan apply", "b  ", "c plan apply"},
-			notes: []string{"[c] aws stays none until this is merged; the change asks for plan_role arn:aws:iam::111122223333:role/plan, apply_role arn:aws:iam::111122223333:role/apply"},
+			notes: []string{"[c] aws stays none until this is merged; the change asks for plan_role `arn:aws:iam::111122223333:role/plan`, apply_role `arn:aws:iam::111122223333:role/apply`"},
 		},
 		{
 			name: "a directory that moves keeps its own", base: "workspaces: [{ dir: a, " + roles("plan", "apply") + " }]\n",
@@ -93,13 +93,13 @@ func TestGuardKeepsTheCredentialsOfTheBase(t *testing.T) {
 			name: "a directory that moves cannot swap them", base: "workspaces: [{ dir: a, " + roles("plan", "apply") + " }]\n",
 			head:      "workspaces: [{ dir: c, " + roles("apply", "apply") + " }]\n",
 			headFiles: "-- a/main.tf --\n-> /dev/null\n" + more, want: []string{"b  ", "c  "}, merged: []string{"b  ", "c apply apply"},
-			notes: []string{"[c] aws stays none until this is merged; the change asks for plan_role arn:aws:iam::111122223333:role/apply, apply_role arn:aws:iam::111122223333:role/apply"},
+			notes: []string{"[c] aws stays none until this is merged; the change asks for plan_role `arn:aws:iam::111122223333:role/apply`, apply_role `arn:aws:iam::111122223333:role/apply`"},
 		},
 		{
 			name: "two states that cannot be told apart", base: "workspaces: [{ dir: a, name: one, backend_config: ['key=one'], " + roles("plan", "apply") + " }, { dir: a, name: two, backend_config: ['key=two'] }]\n",
 			head: "workspaces: [{ dir: a, name: three, backend_config: ['key=three'], " + roles("plan", "apply") + " }]\n",
 			want: []string{"b  ", "three  "}, merged: []string{"b  ", "three plan apply"},
-			notes: []string{"[three] aws stays none until this is merged; the change asks for plan_role arn:aws:iam::111122223333:role/plan, apply_role arn:aws:iam::111122223333:role/apply"},
+			notes: []string{"[three] aws stays none until this is merged; the change asks for plan_role `arn:aws:iam::111122223333:role/plan`, apply_role `arn:aws:iam::111122223333:role/apply`"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

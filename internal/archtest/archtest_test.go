@@ -48,6 +48,7 @@ var fences = map[string][]string{
 	"code.gitea.io/sdk/gitea":                         {"forge/gitea"},
 	"github.com/aws/aws-sdk-go-v2":                    {"planstore", "runner/access", "internal/cloudtrail", "internal/awstest"},
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail": {"internal/cloudtrail", "internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2/service/sts":        {"runner/access", "internal/awstest"},
 	"github.com/tink-crypto/tink-go":                  {"planstore"},
 	"github.com/go-git/go-git":                        {"internal/gitrepo"},
 	"github.com/hashicorp/terraform-exec":             {"internal/terraform"},

@@ -125,7 +125,7 @@ workspaces: [{ dir: c }]
 		"plumbline.yaml": strings.Replace(settings(arn["apply"], arn["admin"], "[touch, "+pwned+"]"), "{ env: READ_TOKEN }", "{ command: [touch, "+pwned+"] }", 1),
 		"c/more.tf":      more,
 	})
-	greedy.AwaitComment(t, "kind=plan", "2 to add", "aws stays plan_role", ":role/plan, apply_role", ":role/admin, session_tags.", "env.plan stays TOKEN from the variable READ_TOKEN")
+	greedy.AwaitComment(t, "kind=plan", "2 to add", "aws stays plan_role `"+arn["plan"]+"`", "apply_role `"+arn["admin"]+"`", "env.plan stays TOKEN from the variable READ_TOKEN")
 	thief := s.Open(t, alice, "thief", map[string]string{"c/leak.tf": "output \"leak\" {\n  value = file(\"/proc/self/environ\")\n}\n"})
 	thief.AwaitComment(t, "kind=plan", "a credential stands in the plan")
 	thief.Push(t, map[string]string{"c/leak.tf": "resource \"terraform_data\" \"leak\" {\n  lifecycle {\n    precondition {\n      condition     = toy_bucket.this.name == \"x\"\n" +
