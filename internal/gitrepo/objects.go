@@ -108,11 +108,13 @@ func parseDir(data []byte) (*dir, error) {
 type blob struct {
 	ready bool
 	data  []byte
+	by    *Tree // claimed it; others read it as long as this one is open
 }
 
 // objects is what the open trees of one repository have read. It is shared
-// because two commits have nearly everything in common, and emptied when the
-// last tree is closed.
+// because two commits have nearly everything in common. Directories are kept
+// until the last tree is closed; the contents of files are as many and as large
+// as the repository, and go with the tree that asked for them.
 type objects struct {
 	mu      sync.Mutex
 	arrived sync.Cond // a pending blob came, or was given up
@@ -134,11 +136,17 @@ func (o *objects) acquire() {
 	o.trees++
 }
 
-func (o *objects) release() {
+func (o *objects) release(t *Tree) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.trees--; o.trees == 0 {
 		o.dirs, o.blobs = map[id]*dir{}, map[id]*blob{}
+		return
+	}
+	for i, b := range o.blobs {
+		if b.by == t {
+			delete(o.blobs, i)
+		}
 	}
 }
 
@@ -167,13 +175,13 @@ func (o *objects) addDir(i id, data []byte) (*dir, error) {
 
 // claim marks the blobs that nobody has yet as pending and returns their ids,
 // in order, each once. Whoever claims must add or forsake each of them.
-func (o *objects) claim(ids []id) []id {
+func (o *objects) claim(ids []id, by *Tree) []id {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	claimed := make([]id, 0, len(ids))
 	for _, i := range ids {
 		if _, ok := o.blobs[i]; !ok {
-			o.blobs[i] = &blob{}
+			o.blobs[i] = &blob{by: by}
 			claimed = append(claimed, i)
 		}
 	}

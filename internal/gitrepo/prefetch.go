@@ -78,7 +78,7 @@ func (t *Tree) PrefetchFunc(want func(name string) bool) error {
 
 // fetch brings blobs into memory, many of them in the background.
 func (t *Tree) fetch(ids []id) error {
-	ids = t.repo.objects.claim(ids)
+	ids = t.repo.objects.claim(ids, t)
 	if len(ids) == 0 {
 		return nil
 	}

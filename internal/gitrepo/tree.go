@@ -30,8 +30,9 @@ import (
 // A directory is read when it is first needed. Once many were, all the rest is
 // read in one go, so that walking everything costs about one "git ls-tree -r".
 // Reading a file costs a round trip to a child process, unless it was named to
-// [Tree.Prefetch] before. What is read is kept until the last open Tree of the
-// Repo is closed, and shared among them.
+// [Tree.Prefetch] before. What is read is shared among the open Trees of the
+// Repo: directories until the last one is closed, contents until the one that
+// asked for them is.
 type Tree struct {
 	repo    *Repo
 	root    entry
@@ -100,7 +101,7 @@ func (t *Tree) Close() error {
 		t.end(fs.ErrClosed)
 		t.repo.objects.wake()
 		t.crew.close()
-		t.repo.objects.release()
+		t.repo.objects.release(t)
 	})
 	return nil
 }
@@ -289,7 +290,7 @@ func (t *Tree) target(link entry) (string, error) {
 			if data == nil {
 				return fmt.Errorf("symlink %q has a target of %d bytes: %w", link.name, o.size, fs.ErrInvalid)
 			}
-			t.repo.objects.claim([]id{o.id})
+			t.repo.objects.claim([]id{o.id}, t)
 			t.repo.objects.add(o.id, o.data)
 			return nil
 		})

@@ -224,6 +224,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	e.state = starting
 	e.mu.Unlock()
+	defer e.closeClones()
 	defer e.endHard()
 	defer e.setState(ended)
 

@@ -117,6 +117,7 @@ type clone struct {
 	facts  *workspaces.FactCache
 	next   *batch     // what the next fetch brings
 	sets   []knownSet // the newest first
+	opened openTrees
 
 	turn        chan struct{} // held by who fetches
 	discovering chan struct{} // held by who discovers

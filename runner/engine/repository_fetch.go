@@ -182,6 +182,9 @@ func (c *clone) fetchChange(ctx context.Context, change forge.Change) (tip strin
 // made by a process on another machine, or a mirror that was lost since. Merges
 // are made again, and come out the same.
 func (c *clone) ensure(ctx context.Context, op Operation) error {
+	if c.opened.has(op.Commit) {
+		return nil
+	}
 	if _, err := c.resolve(ctx, op.Commit); err == nil {
 		return nil
 	}

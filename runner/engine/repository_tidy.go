@@ -41,6 +41,13 @@ func (e *Engine) opened() []*clone {
 	return clones
 }
 
+// closeClones ends the processes of Git that wait for more to read.
+func (e *Engine) closeClones() {
+	for _, c := range e.opened() {
+		c.opened.close()
+	}
+}
+
 // tidy packs the mirror if that is worth its while.
 func (c *clone) tidy(ctx context.Context) error {
 	c.mu.Lock()

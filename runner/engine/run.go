@@ -126,9 +126,8 @@ type furnished struct {
 	workspace *workspaces.Workspace
 	set       *workspaces.Set
 	tree      *gitrepo.Tree
+	close     func()
 }
-
-func (f *furnished) close() { _ = f.tree.Close() }
 
 // errOccupied says that an apply goes on in the site whose process died.
 var errOccupied = errors.New("an earlier apply of the workspace is still running")
@@ -203,7 +202,7 @@ func (t *task) open(ctx context.Context, c *clone, at string, set *workspaces.Se
 		f.workspace = &w
 	}
 	var err error
-	if f.tree, err = c.tree(ctx, at); err != nil {
+	if f.tree, f.close, err = c.lease(ctx, at); err != nil {
 		return nil, err
 	}
 	commit := at
