@@ -336,8 +336,10 @@ func TestNothingCountsAsReviewedWithoutABase(t *testing.T) {
 	number := d.opened("alice", "more", bump("app", "2"))
 	h := &errand{Engine: d.engines[0], repo: Repository{ID: d.id}}
 	app := &workspaces.Workspace{Name: "app", Dir: "app", Apply: "on-merge"}
+	row := d.row(number)
+	row.ClosedAt = time.Now()
 	for _, scratch := range []bool{false, true} {
-		all, err := h.judgeSpan(d.Context(), gitrepo.Span{Change: number}, d.row(number), ground{Affected: []*workspaces.Workspace{app}, Scratch: scratch})
+		all, err := h.judgeSpan(d.Context(), gitrepo.Span{Change: number}, row, ground{Affected: []*workspaces.Workspace{app}, Scratch: scratch})
 		if err != nil || len(all) != 1 {
 			t.Fatalf("judged %+v: %v", all, err)
 		}

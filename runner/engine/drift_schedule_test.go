@@ -196,12 +196,35 @@ func workspacesAreLookedAtWhenTheyAreDue(t *testing.T, o database.Options) {
 	}
 }
 
+// looksKeepTheirShare has four workers, of which half may look for drift: a look waits for each of these, and no more.
+func looksKeepTheirShare(t *testing.T, o database.Options) {
+	w := newWatch(t, o, nil)
+	w.branch("a", "b", "c", "d", "e")
+	w.pass(3 * time.Hour)
+	begun := w.tick()
+	if len(strings.Fields(begun)) != 4 {
+		t.Fatalf("with two workers for drift %q are begun", begun)
+	}
+	for i := range 3 {
+		_, _, done, ok := w.e.takeTurn(t.Context())
+		if ok != (i < 2) {
+			t.Fatalf("with two workers for drift, look %d has a turn: %v", i+1, ok)
+		}
+		if ok {
+			defer done()
+		}
+	}
+	if got := w.tick(); got != begun {
+		t.Errorf("while two of %q are looked at and two wait, there are %q", begun, got)
+	}
+}
+
 func looksGiveWay(t *testing.T, o database.Options) {
 	w := newWatch(t, o, nil)
-	w.branch("a", "b", "c", "d")
+	w.branch("a", "b")
 	w.pass(3 * time.Hour)
 	if got := w.tick(); len(strings.Fields(got)) != 2 {
-		t.Fatalf("with four workers, of which half may look for drift, %q are looked at", got)
+		t.Fatalf("%q are looked at", got)
 	}
 	names := strings.Fields(w.looking())
 	// The plan of a pull request in the directory of the one, and then as many as there are workers.

@@ -39,6 +39,7 @@ func TestLife(t *testing.T) {
 		"DirectoryIsNotSharedByAppliesAndPlans": directoryIsNotSharedByAppliesAndPlans,
 		"WorkspacesAreLookedAtWhenTheyAreDue":   workspacesAreLookedAtWhenTheyAreDue,
 		"LooksGiveWay":                          looksGiveWay,
+		"LooksKeepTheirShare":                   looksKeepTheirShare,
 		"AdoptionsTakeALooksShare":              adoptionsTakeALooksShare,
 		"WorkspaceGoesWhileItIsLookedAt":        workspaceGoesWhileItIsLookedAt,
 		"AccountsAreHeldBack":                   accountsAreHeldBack,
