@@ -42,9 +42,15 @@ race: parts ## Run the tests with the race detector
 	go test -timeout 60m -race ./...
 
 .PHONY: bench
-bench: parts ## Measure against Git and Terraform themselves, in one run
-	go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./cmd/plumbline ./workspaces ./prcomment ./planstore ./drift ./internal/gitrepo ./internal/terraform ./internal/schedule
-	go test -tags e2e -run '^$$' -bench S3 -benchtime 1x -timeout 30m ./planstore
+bench: ## Measure against Git and Terraform themselves, and print one table: an hour or two
+	go run ./internal/parts/build all
+	{ \
+	  go test -run '^$$' -bench 'Serve|PlanAll|Merge|Monorepo|Supersede' -benchtime 5x -timeout 120m ./cmd/plumbline; \
+	  go test -run '^$$' -bench 'Sweep' -benchtime 5x -timeout 60m ./cmd/plumbline; \
+	  go test -run '^$$' -bench 'Races|Crowd|Idle' -benchtime 1x -timeout 60m ./cmd/plumbline; \
+	  go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./workspaces ./prcomment ./planstore ./drift ./internal/gitrepo ./internal/terraform ./internal/schedule; \
+	  go test -tags e2e -run '^$$' -bench S3 -benchtime 1x -timeout 30m ./planstore; \
+	} | go run ./internal/benchtable
 
 .PHONY: lint
 lint: ## Run the linters that .golangci.yml allows

@@ -64,11 +64,13 @@ func (q *hookQueue) send() {
 			q.mu.Unlock()
 			if req, err := http.NewRequest(http.MethodPost, d.url, bytes.NewReader(d.Body)); err == nil {
 				req.Header = d.Header.Clone()
+				d.SentAt = time.Now()
 				if resp, err := client.Do(req); err == nil {
 					_ = resp.Body.Close()
 				}
 			}
 			q.mu.Lock()
+			q.all[q.sent].SentAt = d.SentAt
 		}
 		q.sent++
 		q.cond.Broadcast()

@@ -61,6 +61,7 @@ type Client interface {
 type Delivery struct {
 	Header http.Header
 	Body   []byte
+	SentAt time.Time // zero if it was not
 }
 
 // Host is a forge under test, seen by the people who use it: what the suite does that a client cannot. Users named here
