@@ -14,8 +14,8 @@ import (
 	"github.com/plumbline-dev/plumbline/forge"
 )
 
-// Change reads a pull request. Once it is merged or closed, Gitea goes on to report the tip of its head branch, which may
-// have moved since, for as long as that branch exists.
+// Change reads a pull request. Once it is closed without a merge, Gitea goes on to report the tip of its head branch, which
+// may have moved since, for as long as that branch exists; of merged ones see settle.
 func (c *Client) Change(ctx context.Context, repo forge.Repo, number int) (forge.Change, error) {
 	doing := fmt.Sprintf("read pull request %s#%d", repo, number)
 	api, err := c.api(ctx)
@@ -26,7 +26,7 @@ func (c *Client) Change(ctx context.Context, repo forge.Repo, number int) (forge
 	if err != nil {
 		return forge.Change{}, translate(doing, err)
 	}
-	return toChange(repo, pr), nil
+	return c.settle(ctx, api, toChange(repo, pr))
 }
 
 // Changes lists pull requests, the longest untouched first. A pull request that is updated while the list is read may
@@ -63,7 +63,9 @@ func (c *Client) Changes(ctx context.Context, repo forge.Repo, opts forge.Change
 	}
 	changes := make([]forge.Change, len(list))
 	for i, pr := range list {
-		changes[len(list)-1-i] = toChange(repo, pr)
+		if changes[len(list)-1-i], err = c.settle(ctx, api, toChange(repo, pr)); err != nil {
+			return nil, err
+		}
 	}
 	return changes, nil
 }

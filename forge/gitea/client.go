@@ -51,6 +51,8 @@ type Client struct {
 
 	mu   sync.Mutex
 	self string
+
+	heads mergedHeads
 }
 
 // New makes a client. It reads nothing over the network, so a wrong token shows at the first call.

@@ -76,3 +76,27 @@ func TestMergedByAPush(t *testing.T) {
 		t.Errorf("the change is %+v, want it merged at %s", c, head)
 	}
 }
+
+// What happens to the branch of a change after its merge changes nothing of what was merged.
+func TestHeadOfAMergedChange(t *testing.T) {
+	t.Parallel()
+	host, client := start(t)
+	repo := host.NewRepo(t)
+	host.Grant(t, repo, "alice", forge.Write)
+	before := host.Commit(t, repo, "feature", "main", map[string]string{"a.tf": "# a"})
+	head := host.Commit(t, repo, "feature", "", map[string]string{"a.tf": "# b"})
+	number := host.Open(t, repo, "alice", "feature", "main", "Add a", false)
+	host.Merge(t, repo, "alice", number, forge.MergeCommit)
+	wants := func(when string) {
+		t.Helper()
+		c := must[forge.Change](t)(client.Change(t.Context(), repo, number))
+		listed := must[[]forge.Change](t)(client.Changes(t.Context(), repo, forge.ChangesOptions{}))
+		if c.State != forge.Merged || c.Head.Commit != head || len(listed) != 1 || listed[0].Head.Commit != head {
+			t.Errorf("%s: the change is %+v, a list says %+v; %s was merged", when, c, listed, head)
+		}
+	}
+	host.Reset(t, repo, "feature", before)
+	wants("the branch was set back")
+	host.Commit(t, repo, "feature", "", map[string]string{"a.tf": "# c"})
+	wants("the branch went on")
+}

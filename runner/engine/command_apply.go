@@ -86,7 +86,13 @@ func (h *errand) applyOpen(ctx context.Context, row ChangeRow, cmd prcomment.Com
 		if err := h.mergeable(ctx, row.Change); err != nil {
 			return err
 		}
-		if err := h.unread(ctx, row, current.ID); err != nil {
+		var plans []Run
+		for _, j := range all {
+			if j.Leave == "" {
+				plans = append(plans, runs[j.Name])
+			}
+		}
+		if err := h.unread(ctx, row, plans); err != nil {
 			return err
 		}
 	}
@@ -136,12 +142,12 @@ type standing struct {
 	fresh Run // its newest plan that ended after that
 }
 
-// shown is the operation that shows the plan which a command accepts.
-func (s standing) shown() string {
+// accepted is the run whose plan a command accepts.
+func (s standing) accepted() Run {
 	if s.fresh.Status == Planned && s.fresh.Fingerprint != "" {
-		return s.fresh.Operation
+		return s.fresh
 	}
-	return s.apply.Operation
+	return s.apply
 }
 
 // standings reads how far the workspaces have come that the applies of a change were about.
@@ -214,14 +220,16 @@ func (h *errand) applyMerged(ctx context.Context, row ChangeRow, cmd prcomment.C
 		return err
 	}
 	all := make([]judged, 0, len(chosen))
+	var plans []Run
 	for _, w := range chosen {
 		j := judgeAgain(w, row.Head.Commit, states[w.Name], approvers)
 		if j.Accept != "" {
-			if err := h.unread(ctx, row, states[w.Name].shown()); err != nil {
-				return err
-			}
+			plans = append(plans, states[w.Name].accepted())
 		}
 		all = append(all, judged{w, j})
+	}
+	if err := h.unread(ctx, row, plans); err != nil {
+		return err
 	}
 	return h.applyChosen(ctx, row, cmd, Operation{Branch: row.Base.Branch, BaseCommit: row.Base.Commit, Commit: tip}, set, all)
 }

@@ -191,15 +191,17 @@ func TestHeldIsAcceptedByCommand(t *testing.T) {
 	d.settled()
 	d.reacted(d.say("mallory", number, "plumbline apply"), forge.Refused)
 	// A plan that was posted after the command was written, or never, is not what its author means.
-	h := &errand{Engine: d.engines[0]}
-	h.event.Event.Comment = &forge.Comment{CreatedAt: time.Now(), UpdatedAt: time.Now()}
-	for _, at := range []time.Time{{}, time.Now().Add(2 * time.Second)} {
+	h := &errand{Engine: d.engines[0], forge: d.engines[0].Forges[0], repo: Repository{ID: d.id, Repo: d.repo}}
+	written := time.Now().Truncate(time.Second)
+	h.event.Event.Comment = &forge.Comment{CreatedAt: written, UpdatedAt: written}
+	for _, at := range []time.Time{{}, written, written.Add(2 * time.Second)} {
 		d.posted(number, at)
 		var refused *refusal
-		if err := h.unread(d.Context(), d.row(number), held.Operation); !errors.As(err, &refused) {
+		if err := h.unread(d.Context(), d.row(number), []Run{held}); !errors.As(err, &refused) {
 			t.Errorf("a plan posted at %v is accepted now: %v", at, err)
 		}
 	}
+	d.posted(number, written.Add(-time.Second))
 	d.reacted(d.say("bob", number, "plumbline apply"), forge.Seen)
 	op, runs := d.last(number, KindApply)
 	d.want("runs", statuses(runs), "app:waiting database:queued network:queued")

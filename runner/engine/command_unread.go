@@ -9,21 +9,16 @@ import (
 	"github.com/plumbline-dev/plumbline/forge"
 )
 
-// unread refuses a command to apply the plans of an operation that its author cannot have read: our comment with them was
-// not written yet, or was made to say something else after the command was written. A command may be learnt of late, and
-// must not apply what was planned meanwhile.
+// unread refuses a command to apply plans that its author cannot have read: no comment of ours showed them when the
+// command was written. A command may be learnt of late, and must not apply what was planned meanwhile.
 //
-// Both times are of the forge's clock, which counts in whole seconds; nobody reads a plan within the second it appears in.
-func (h *errand) unread(ctx context.Context, row ChangeRow, operation string) error {
-	var written time.Time
-	err := h.DB.Read(ctx, func(tx *sql.Tx) error {
-		written = time.Time{}
-		comments, err := h.store.comments(ctx, tx, row.Repository, row.Number)
-		for _, c := range comments {
-			of := c.Key == operationKey("apply", operation) || c.Key == operationKey("plan", operation) ||
-				c.Key == keyPlan && row.Operation == operation
-			if of && c.WrittenAt.After(written) {
-				written = c.WrittenAt
+// Times are of the forge's clock, which counts in whole seconds; nobody reads a plan within the second it appears in.
+func (h *errand) unread(ctx context.Context, row ChangeRow, plans []Run) error {
+	runs := map[string][]Run{}
+	err := h.DB.Read(ctx, func(tx *sql.Tx) (err error) {
+		for _, p := range plans {
+			if err == nil && runs[p.Operation] == nil {
+				runs[p.Operation], err = h.store.runsOf(ctx, tx, p.Operation)
 			}
 		}
 		return err
@@ -31,11 +26,21 @@ func (h *errand) unread(ctx context.Context, row ChangeRow, operation string) er
 	if err != nil {
 		return err
 	}
-	if written.IsZero() {
-		return &refusal{why: "its plan is not posted yet. Wait for it, read it, and then apply it."}
+	if err := h.findShown(ctx, row.Number, runs); err != nil {
+		return err
 	}
-	if asked := commandedAt(*h.event.Event.Comment); asked.Before(written.Truncate(time.Second)) {
-		return &refusal{why: fmt.Sprintf("the plan was posted anew at %s, after this was written. Read it, and then apply it.", written.UTC().Format("15:04:05 MST"))}
+	asked := commandedAt(*h.event.Event.Comment).Truncate(time.Second)
+	for _, p := range plans {
+		for _, r := range runs[p.Operation] {
+			switch {
+			case r.ID != p.ID:
+			case r.ShownAt.IsZero():
+				return &refusal{why: fmt.Sprintf("the plan of %s is not posted yet. Wait for it, read it, and then apply it.", codeName(r.Workspace))}
+			case !asked.After(r.ShownAt):
+				return &refusal{why: fmt.Sprintf("the plan of %s was posted at %s, and this was not written after that. Read it, and then apply it.",
+					codeName(r.Workspace), r.ShownAt.UTC().Format("15:04:05 MST"))}
+			}
+		}
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func TestLateCommandAppliesNothingUnread(t *testing.T) {
 	d.drain()
 	d.reacted(said, forge.Refused)
 	d.want("applies", len(d.applies()), 0)
-	if replies := strings.Join(d.replies(number), "\n"); !strings.Contains(replies, "after this was written") {
+	if replies := strings.Join(d.replies(number), "\n"); !strings.Contains(replies, "was not written after that") {
 		t.Errorf("replies %q", replies)
 	}
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/internal/audit"
+	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
 // finish does what follows from the end of an operation, once all of its runs have ended: other open changes are planned
@@ -234,6 +235,11 @@ func (h *errand) mergeApplied(ctx context.Context, number int) error {
 			return nil // there is more to apply
 		}
 	}
+	if why, err := h.unreadable(g.Affected, runs, applied); err != nil {
+		return err
+	} else if why != "" {
+		return h.notMerged(ctx, row, why)
+	}
 	commit, err := h.forge.Client.Merge(ctx, row.Change, forge.MergeMethod(method))
 	var not *forge.NotMergeableError
 	var denied *forge.NotAllowedError
@@ -262,6 +268,32 @@ func (h *errand) mergeApplied(ctx context.Context, number int) error {
 
 // mergeTries is how often a merge that the forge refuses is tried before people are asked to do it.
 const mergeTries = 5
+
+// unreadable has our own merge of a change wait until people could read the plans that it applies: what comes after a
+// merge is held. why says that there will be none.
+func (h *errand) unreadable(affected []*workspaces.Workspace, runs []Run, applied map[string]bool) (why string, err error) {
+	now := h.store.now()
+	for _, w := range affected {
+		i := slices.IndexFunc(runs, func(r Run) bool { return r.Workspace == w.Name })
+		if i < 0 || w.Removed || w.Apply == "never" || applied[w.Name] || runs[i].Status == Unchanged {
+			continue
+		}
+		switch r := runs[i]; {
+		case r.Status == Failed:
+			return codeName(w.Name) + " could not be planned.", nil
+		case !r.Status.Ended():
+			return "", &laterError{now.Add(2 * time.Second), "a plan that the merge applies is still being made"}
+		case r.ShownAt.IsZero() && now.Sub(h.event.ReceivedAt) > postFor:
+			return "The plan of " + codeName(w.Name) + " could not be posted.", nil
+		case r.ShownAt.IsZero(), now.After(r.ShownAt) && now.Sub(r.ShownAt) < 2*time.Second: // forges count in whole seconds
+			return "", &laterError{now.Add(time.Second), "a plan that the merge applies is not posted yet, or was just now"}
+		}
+	}
+	return "", nil
+}
+
+// postFor is how long our own merge waits for plans to be posted.
+const postFor = 10 * time.Minute
 
 // notMerged tells on a change that it is applied and could not be merged.
 func (h *errand) notMerged(ctx context.Context, row ChangeRow, why string) error {

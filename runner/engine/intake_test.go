@@ -263,7 +263,7 @@ func (d *docket) end(r Run, status Status) Run {
 		if r, err = e.store.stepRun(d.Context(), tx, claimed, status); err != nil {
 			return err
 		}
-		if r.Kind == KindPlan && !d.unshown {
+		if !d.unshown {
 			if err := e.store.noteShown(d.Context(), tx, []string{r.ID}, time.Now().Add(-time.Hour)); err != nil {
 				return err
 			}
@@ -324,24 +324,19 @@ func (d *docket) merge(number int, method forge.MergeMethod) string {
 // say comments and returns the comment's id.
 func (d *docket) say(login string, number int, body string) string {
 	d.Helper()
-	d.posted(number, time.Now().Add(-time.Hour))
 	id := d.hub.Comment(d.T, d.repo, login, number, body)
 	d.deliver()
 	d.drain()
 	return id
 }
 
-// posted has the plans and applies of a change that have ended be told in comments that were written then, as reports do.
+// posted has the plans and applies of a change that have ended be in comments since then; a time of zero for in none.
 func (d *docket) posted(number int, at time.Time) {
 	d.Helper()
 	e := d.engines[0]
 	if err := e.DB.Tx(d.Context(), func(tx *sql.Tx) error {
-		operations, err := e.store.operations(d.Context(), tx, d.id, number, "")
-		for _, o := range operations {
-			if err == nil && o.Status != OperationRunning {
-				err = e.store.putComment(d.Context(), tx, CommentRow{Repository: d.id, Change: number, Key: operationKey(string(o.Kind), o.ID), Page: 1, ID: o.ID, WrittenAt: at})
-			}
-		}
+		_, err := tx.ExecContext(d.Context(), `UPDATE run SET shown_at = $1 WHERE ended_at > 0 AND operation IN (SELECT id FROM operation WHERE repository = $2 AND change_number = $3)`,
+			millis(at), string(d.id), number)
 		return err
 	}); err != nil {
 		d.Fatal(err)

@@ -42,6 +42,10 @@ func (e *Engine) workReport(ctx context.Context, who Subject) error {
 		err = e.persist(ctx, func(tx *sql.Tx) error {
 			return e.store.endReport(context.WithoutCancel(ctx), tx, row, e.process, problem, next)
 		})
+		if errors.Is(err, errTaken) {
+			// This process was taken for dead, and may have written over what another one has said since.
+			err = errors.Join(err, e.DB.Tx(ctx, func(tx *sql.Tx) error { return e.store.wantReport(ctx, tx, who, true) }))
+		}
 		if err != nil {
 			return err
 		}

@@ -113,6 +113,9 @@ func (t *thread) put(ctx context.Context, at place, body string, check bool) err
 			return t.keep(ctx, at, found, body) // by an attempt that died before it was written down
 		}
 		if known {
+			if err := t.ours(ctx); err != nil {
+				return err
+			}
 			c, err := t.client.EditComment(ctx, t.repo, row.ID, body)
 			if err == nil {
 				return t.keep(ctx, at, c, body)
@@ -124,6 +127,14 @@ func (t *thread) put(ctx context.Context, at place, body string, check bool) err
 		}
 	}
 	return t.create(ctx, at, row, body)
+}
+
+// ours refuses to write for a process that was taken for dead: another one writes now, and what it has said is newer.
+func (t *thread) ours(ctx context.Context) error {
+	if t.mine == nil {
+		return nil
+	}
+	return t.mine(ctx)
 }
 
 // create writes a page that is not there, unless it turns out that it is. old is the row of the one that was there; a
@@ -150,10 +161,8 @@ func (t *thread) create(ctx context.Context, at place, old CommentRow, body stri
 		}
 		return t.keep(ctx, at, c, body)
 	}
-	if t.mine != nil {
-		if err := t.mine(ctx); err != nil {
-			return err
-		}
+	if err := t.ours(ctx); err != nil {
+		return err
 	}
 	c, err := t.client.CreateComment(ctx, t.repo, t.change, body)
 	if err != nil {
@@ -336,8 +345,7 @@ func (e *Engine) tellComments(ctx context.Context, client Forge, a *account) err
 		return err
 	})
 	if a.again && len(a.comments) > 0 {
-		// What the attempt before has written stays as it is, with its time: see noteShown.
-		if err := t.list(ctx); err != nil {
+		if err := t.noteFound(ctx); err != nil {
 			return err
 		}
 	}
@@ -367,8 +375,8 @@ func (e *Engine) sayAll(ctx context.Context, t *thread, a *account) error {
 		if err := t.say(ctx, l.key, pages, l.final); err != nil {
 			return err
 		}
-		if l.plans != nil {
-			if err := t.noteShown(ctx, l.key, *l.plans); err != nil {
+		if l.of != nil {
+			if err := t.noteSaid(ctx, l.key, report.Shows, *l.of); err != nil {
 				return err
 			}
 		}

@@ -20,8 +20,8 @@ type letter struct {
 	final bool // nothing is to come; else there will be another edition
 	// from is when to begin the comment, if it has not been begun; zero for at once.
 	from time.Time
-	// plans is the plan operation that it shows; nil if it shows none.
-	plans *accountedOp
+	// of is the operation that it tells of; nil if it tells of none.
+	of    *accountedOp
 	write func(ctx context.Context) (prcomment.Report, error)
 }
 
@@ -60,13 +60,9 @@ func (e *Engine) letters(ctx context.Context, a *account) ([]letter, error) {
 		case o.key == keyPlan && len(o.runs) == 0 && o.Cause != CauseCommand && len(o.Notes) == 0 && !a.has(keyPlan):
 			continue // most changes of a large repository are none of our business, and their status says so
 		}
-		l := letter{key: o.key, final: o.Status != OperationRunning, from: o.tellFrom(), write: func(ctx context.Context) (prcomment.Report, error) {
+		letters = append(letters, letter{key: o.key, final: o.Status != OperationRunning, from: o.tellFrom(), of: &o, write: func(ctx context.Context) (prcomment.Report, error) {
 			return e.operationReport(ctx, plans, a, o)
-		}}
-		if o.Kind == KindPlan {
-			l.plans = &o
-		}
-		letters = append(letters, l)
+		}})
 	}
 	return letters, nil
 }
@@ -134,10 +130,16 @@ func (e *Engine) operationReport(ctx context.Context, plans *planstore.Store, a 
 	for i := range report.Workspaces {
 		agree(&report.Workspaces[i], o.runs[i], o.runs, results[i], stopped)
 	}
+	report.Shows = showsOf(o.ID, o.runs, func(r Run) bool {
+		i := slices.IndexFunc(o.runs, func(other Run) bool { return other.ID == r.ID })
+		return r.Status == Planned && results[i].Plan == nil && results[i].Receipt.JSONBytes > 0 // it is lost, and the comment says so
+	})
 	if o.Kind == KindPlan {
-		report.Shows, _ = showsOf(o.ID, o.runs)
 		if o.Status == OperationSuperseded {
 			report.Notice = stopped
+		}
+		if late := a.unheeded(o); len(late) > 0 {
+			report.Notes = append(report.Notes, fmt.Sprintf("The plan of %s came after the merge, so nobody had read it, and it is not what the merge applies: see further down.", names(late)))
 		}
 		if o.key == keyPlan && a.change.State == forge.Open {
 			report.Merging = applyModes(&report, results)
@@ -145,6 +147,26 @@ func (e *Engine) operationReport(ctx context.Context, plans *planstore.Store, a 
 		}
 	}
 	return report, nil
+}
+
+// unheeded are the workspaces of a plan that a merge applied, or held, by another plan.
+func (a *account) unheeded(o accountedOp) (late []string) {
+	if o.key != keyPlan {
+		return nil
+	}
+	for _, apply := range a.operations {
+		if apply.Kind != KindApply || apply.Cause != CauseMerged {
+			continue
+		}
+		for _, done := range apply.runs {
+			if slices.ContainsFunc(o.runs, func(r Run) bool {
+				return r.Workspace == done.Workspace && r.Status == Planned && r.Plan != done.Reviewed
+			}) {
+				late = append(late, done.Workspace)
+			}
+		}
+	}
+	return late
 }
 
 // stopped is why a superseded operation has no more to say.

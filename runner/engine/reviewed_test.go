@@ -92,8 +92,7 @@ func TestMergeBeforeAnyPlanWasShown(t *testing.T) {
 	// Who posted the comment died before it was written down: the forge knows.
 	number = d.opened("alice", "other", bump("database", "3"))
 	op, plans := d.last(number, KindPlan)
-	shows, _ := showsOf(op.ID, []Run{plans["database"]})
-	mark := prcomment.Mark{Kind: prcomment.KindPlan, Key: keyPlan, Page: 1, Pages: 1, Shows: shows}
+	mark := prcomment.Mark{Kind: prcomment.KindPlan, Key: keyPlan, Page: 1, Pages: 1, Shows: showsOf(op.ID, []Run{plans["database"]}, nil)}
 	if _, err := d.engines[0].Forges[0].Client.CreateComment(t.Context(), d.repo, number, mark.String()+"\nThe plan.\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -106,11 +105,11 @@ func TestMergeBeforeAnyPlanWasShown(t *testing.T) {
 	// It shows an older edition, in which the plan was still being made; or somebody else has written it.
 	number = d.opened("alice", "third", bump("database", "4"))
 	op, plans = d.last(number, KindPlan)
-	mark.Shows, _ = showsOf(op.ID, nil)
+	mark.Shows = showsOf(op.ID, []Run{{Status: Running}}, nil)
 	if _, err := d.engines[0].Forges[0].Client.CreateComment(t.Context(), d.repo, number, mark.String()+"\nIt is being planned.\n"); err != nil {
 		t.Fatal(err)
 	}
-	mark.Shows, _ = showsOf(op.ID, []Run{plans["database"]})
+	mark.Shows = showsOf(op.ID, []Run{plans["database"]}, nil)
 	d.hub.Comment(t, d.repo, "mallory", number, mark.String()+"\nThe plan.\n")
 	nextSecond()
 	d.merge(number, forge.MergeCommit)

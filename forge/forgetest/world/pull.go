@@ -54,9 +54,12 @@ func (p *Pull) Push(t testing.TB, files map[string]string) {
 	p.Head = p.World.Forge.Commit(t, p.World.Repo, p.Branch, "", files)
 }
 
-// Say comments as somebody, and returns the comment's id.
+// Say comments as somebody, and returns the comment's id. Who has something applied has read what.
 func (p *Pull) Say(t testing.TB, who, body string) (id string) {
 	t.Helper()
+	if strings.HasPrefix(body, "plumbline apply") {
+		p.Read()
+	}
 	return p.World.Forge.Comment(t, p.World.Repo, who, p.Number, body)
 }
 
