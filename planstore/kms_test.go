@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -291,6 +292,15 @@ func TestKMSSaysWhatIsWrong(t *testing.T) {
 			"check the access key, its secret, and this machine's clock", "check the access key"},
 		{"credentials that ended in mid-run", func(*testing.T) { aws.Expire(awstest.AccessKey) }, func() { aws.AddSession(awstest.AccessKey, awstest.SecretKey, "") },
 			"not valid, or not any more: renew them", "renew them"},
+		{"an external process that prints something else", func(t *testing.T) {
+			config := filepath.Join(t.TempDir(), "config")
+			if err := os.WriteFile(config, []byte("[default]\ncredential_process = echo canary-of-a-process\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("AWS_ACCESS_KEY_ID", "")
+			t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+			t.Setenv("AWS_CONFIG_FILE", config)
+		}, func() {}, "credential_process of the AWS profile failed", "credential_process"},
 		{"no answer", func(t *testing.T) {
 			t.Setenv("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:1")
 			t.Setenv("AWS_MAX_ATTEMPTS", "2")

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/logging"
@@ -171,5 +172,20 @@ func loadAWS(ctx context.Context, region, profile string) (aws.Config, error) {
 				}))
 		})
 	}
+	if settings.Credentials != nil {
+		settings.Credentials = discreet(settings.Credentials)
+	}
 	return settings, nil
+}
+
+// discreet keeps what a program has printed out of errors: half of it may be credentials.
+func discreet(p aws.CredentialsProvider) aws.CredentialsProvider {
+	return aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+		c, err := p.Retrieve(ctx)
+		var process *processcreds.ProviderError
+		if errors.As(err, &process) {
+			err = errors.New("the credential_process of the AWS profile failed, or printed something else than credentials: run it by hand")
+		}
+		return c, err
+	})
 }

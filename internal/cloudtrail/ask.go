@@ -16,6 +16,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
 	"github.com/aws/smithy-go"
@@ -106,8 +107,23 @@ func (t *Trail) load(ctx context.Context, profile string) (aws.Config, error) {
 	if err != nil {
 		return aws.Config{}, err
 	}
+	if settings.Credentials != nil {
+		settings.Credentials = discreet(settings.Credentials)
+	}
 	t.settings[profile] = settings
 	return settings.Copy(), nil
+}
+
+// discreet keeps what a program has printed out of errors: half of it may be credentials.
+func discreet(p aws.CredentialsProvider) aws.CredentialsProvider {
+	return aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+		c, err := p.Retrieve(ctx)
+		var process *processcreds.ProviderError
+		if errors.As(err, &process) {
+			err = errors.New("the credential_process of the AWS profile failed, or printed something else than credentials: run it by hand")
+		}
+		return c, err
+	})
 }
 
 // limit is how often a region is asked, whoever asks: two workspaces may be of one account.
