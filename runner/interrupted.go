@@ -67,6 +67,9 @@ func (r *Runner) examine(ctx context.Context, w *workspaces.Workspace, dir *terr
 	if in.Left, err = dir.Abandoned(); err != nil {
 		return in, err
 	}
+	if in.Left != nil && in.Left.Errors != "" && w.Access.Passing() {
+		in.Left.Errors = "What Terraform said is not shown: the credentials that it had are not known any more, and it may have repeated them."
+	}
 	in.Receipt, err = r.opts.Plans.Get(ctx, planID)
 	if err != nil && !errors.Is(err, planstore.ErrNotFound) {
 		return in, err

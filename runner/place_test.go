@@ -20,6 +20,7 @@ import (
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
 	"github.com/plumbline-dev/plumbline/runner"
+	"github.com/plumbline-dev/plumbline/runner/access"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
@@ -104,6 +105,7 @@ func (p *place) runner(ctx context.Context, change string, adjust ...func(*runne
 		Root: p.Root, WorkDir: p.Work, Files: files, Set: set, Repository: "repo", Change: change, Plans: store,
 		Installer:  terraform.NewInstaller(terraform.InstallerOptions{CacheDir: filepath.Join(p.Home, "terraform"), SearchPath: p.Path}),
 		LocalState: p.LocalState,
+		Access:     access.New(access.Options{Environ: []string{"WRITES=canary-of-an-apply"}, Anything: true}),
 		Environ:    []string{"PATH=" + p.Path, "HOME=" + p.Home, "TF_CLI_CONFIG_FILE=" + p.Config, "CHECKPOINT_DISABLE=1"},
 	}
 	for _, a := range adjust {

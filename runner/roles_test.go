@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,4 +91,28 @@ func TestRolesOfACorrection(t *testing.T) {
 		t.Errorf("the correction: %s, %v, %+v", res.Status, res.Err, res.Drift)
 	}
 	had("plan apply plan")
+}
+
+// TestKilledWithCredentials: what Terraform said in an apply whose Plumbline died is not repeated where it had credentials
+// that are known no more.
+func TestKilledWithCredentials(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, map[string]string{
+		"plumbline.yaml": "defaults: { env: { apply: { TOKEN: { env: WRITES } } } }\n",
+		"main.tf":        slow("1; echo $TOKEN; exit 1"),
+	})
+	plan := p.plan(t, "7").Receipt
+	cmd := p.die(t, "", "7", plan.ID)
+	appears(t, filepath.Join(p.Root, "started"))
+	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if in := p.examine(t, "7", plan.ID); in.Fate != runner.InPart {
+		t.Fatalf("it is %s (%s)", in.Fate, in.Reason)
+	}
+	res := p.settle(t, "7", plan.ID, runner.Partly)
+	if said := res.Err.Error(); strings.Contains(said, "canary") || !strings.Contains(said, "What Terraform said is not shown") || !strings.Contains(said, "terraform_data.slow") {
+		t.Errorf("it is told: %s", said)
+	}
 }

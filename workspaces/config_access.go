@@ -111,6 +111,16 @@ func (a Access) Roles() []string {
 	return slices.DeleteFunc([]string{a.PlanRole, a.ApplyRole}, func(role string) bool { return role == "" })
 }
 
+// Passing reports whether an apply gets values that nobody can tell afterwards, and so cannot hide either.
+func (a Access) Passing() bool {
+	for _, s := range a.Apply {
+		if s.Text == "" {
+			return true
+		}
+	}
+	return a.ApplyRole != ""
+}
+
 // Is reports whether two are the same.
 func (a Access) Is(other Access) bool {
 	return a.roles() == other.roles() && sameSources(a.Plan, other.Plan) && sameSources(a.Apply, other.Apply)
