@@ -144,6 +144,9 @@ func (e *Engine) driftTick(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if due, err = e.store.mayBeDue(ctx, tx); err != nil || !due {
+			return err
+		}
 		looks, err := e.store.dueLooks(ctx, tx, 1)
 		due = len(looks) > 0
 		return err

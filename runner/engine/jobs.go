@@ -34,6 +34,9 @@ var queues = map[hintKind]string{hintEvent: "events", hintRun: "runs", hintFinis
 // idle.
 const pace = time.Second
 
+// lonePace is pace where no other server works on the database: what a command on this machine wants, the sweep sees.
+const lonePace = 10 * time.Second
+
 // job is a hint that a row waits. It may come twice, late or never; whoever works it claims the row first. A hint of a
 // run says no more than that there is one: the worker takes the run whose turn it is.
 type job struct {
@@ -77,7 +80,11 @@ func (e *Engine) newQueue() (*river.Client[*sql.Tx], error) {
 		e.work(ctx, j.Args)
 		return nil // rows know what is to be tried again
 	}))
-	return e.DB.Queue(database.QueueOptions{Workers: workers, Queues: e.workers(), Poll: pace, Log: slog.New(quiet{e.log.Handler()})})
+	poll := pace
+	if !e.Shared {
+		poll = lonePace
+	}
+	return e.DB.Queue(database.QueueOptions{Workers: workers, Queues: e.workers(), Poll: poll, Log: slog.New(quiet{e.log.Handler()})})
 }
 
 // hint makes jobs in a transaction, beside the rows that they point to.

@@ -28,6 +28,19 @@ func (s *store) dueLooks(ctx context.Context, tx *sql.Tx, perAccount int) ([]Swe
 	return all, nil
 }
 
+// mayBeDue reports, at the cost of a few looks into indexes, whether dueLooks may find anything: it is asked every second.
+func (s *store) mayBeDue(ctx context.Context, tx *sql.Tx) (bool, error) {
+	n, _, err := first(ctx, tx, scanNumber, `SELECT CASE WHEN
+		EXISTS (SELECT 1 FROM sweep WHERE gone = 0 AND operation = '' AND next_at > 0 AND next_at <= $1)
+		OR EXISTS (SELECT 1 FROM sweep WHERE asked_at > 0 AND gone = 0 AND operation = '')
+		OR EXISTS (SELECT 1 FROM sweep WHERE started_at > $2)
+		OR EXISTS (SELECT 1 FROM sweep WHERE known_at > $2) THEN 1 ELSE 0 END`, millis(s.now()), s.beyond(0))
+	if err != nil {
+		return false, fmt.Errorf("look whether any workspace is to be looked at: %w", err)
+	}
+	return n > 0, nil
+}
+
 // lostLook is a condition on a row of sweep: the operation that looked at it is over, and nobody said what it saw.
 const lostLook = "operation <> '' AND NOT EXISTS (SELECT 1 FROM operation AS o WHERE o.id = sweep.operation AND o.status = 'running')"
 

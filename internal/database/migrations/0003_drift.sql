@@ -24,6 +24,9 @@ CREATE TABLE sweep (
 );
 CREATE INDEX sweep_due ON sweep (next_at) WHERE gone = 0 AND operation = '' AND next_at > 0;
 CREATE INDEX sweep_asked ON sweep (asked_at) WHERE asked_at > 0;
+-- Almost always of the past: what is not tells that the clock was set back.
+CREATE INDEX sweep_started ON sweep (started_at);
+CREATE INDEX sweep_known ON sweep (known_at);
 CREATE INDEX sweep_working ON sweep (operation) WHERE operation <> '';
 
 CREATE INDEX run_drift_ended ON run (ended_at) WHERE kind = 'drift';
