@@ -292,24 +292,32 @@ func (w *patchWriter) outputs(outputs map[string]*tfjson.Change) {
 			w.patch.missing++
 			continue
 		}
-		d := newDiffer(w.redactor, max(min(w.room, w.share)/8, 1))
-		n := d.compare("output."+d.name(name), nowhere,
-			value{v: c.Before, has: c.Before != nil, sensitive: c.BeforeSensitive},
-			value{v: c.After, has: c.After != nil, sensitive: c.AfterSensitive}, c.AfterUnknown, 1)
-		if n == nil {
+		lines, cut := outputLines(w.redactor, name, c, min(w.room, w.share))
+		if len(lines) == 0 {
 			continue
 		}
-		p := printer{room: min(w.room, w.share) - 80}
-		p.kids([]*node{n}, 0)
-		cut := d.full() || p.dropped > 0
-		if cut {
-			p.lines = append(p.lines, "      # … more of this is not shown")
-		}
-		if w.write(p.lines, first) && cut {
+		if w.write(lines, first) && cut {
 			w.patch.cut++
 		}
 		first = false
 	}
+}
+
+// outputLines writes what becomes of an output, in at most room bytes.
+func outputLines(r *redactor, name string, c *tfjson.Change, room int) (lines []string, cut bool) {
+	d := newDiffer(r, max(room/8, 1))
+	n := d.compare("output."+d.name(name), nowhere,
+		value{v: c.Before, has: c.Before != nil, sensitive: c.BeforeSensitive},
+		value{v: c.After, has: c.After != nil, sensitive: c.AfterSensitive}, c.AfterUnknown, 1)
+	if n == nil {
+		return nil, false
+	}
+	p := printer{room: room - 80}
+	p.kids([]*node{n}, 0)
+	if d.full() || p.dropped > 0 {
+		return append(p.lines, "      # … more of this is not shown"), true
+	}
+	return p.lines, false
 }
 
 func (w *patchWriter) deferred(changes []*tfjson.DeferredResourceChange) {

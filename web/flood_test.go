@@ -103,7 +103,9 @@ func TestNothingOfAWebhookButFacts(t *testing.T) {
 	dir := t.TempDir()
 	e, db := realEngine(t, dir)
 	defer db.Close()
-	s := serve(t, func(o *web.Options) { o.Engine = e })
+	s := serve(t, func(o *web.Options) {
+		o.Engine, o.Views = e, engine.NewViews(engine.ViewsOptions{DB: db, Audit: e.Audit, Plans: e.Plans})
+	})
 	comment := func(id int, text string) []byte {
 		return fmt.Appendf(nil, `{"action":"created","issue":{"number":7,"title":%[3]q,"pull_request":{"url":"x"}},"comment":{"id":%[1]d,"body":%[2]q,
 			"user":{"login":"ann"},"updated_at":"2026-11-21T12:00:00Z","created_at":"2026-11-21T12:00:00Z"},
@@ -139,7 +141,7 @@ func TestNothingOfAWebhookButFacts(t *testing.T) {
 	if status, _, text := ask(t, "GET", s.url+"/readyz", nil, nil); status != 503 || !strings.Contains(text, "not started") {
 		t.Errorf("an engine that does not run is ready: %d %s", status, text)
 	}
-	if status, _, text := ask(t, "GET", s.url+"/", nil, nil); status != 200 || !strings.Contains(text, "Nothing has happened") {
+	if status, _, text := ask(t, "GET", s.url+"/queue", nil, nil); status != 200 || !strings.Contains(text, "Nothing has happened") {
 		t.Errorf("the page of an engine without work: %d %s", status, text)
 	}
 }

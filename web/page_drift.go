@@ -1,101 +1,161 @@
 package web
 
 import (
-	"fmt"
-	"maps"
-	"slices"
+	"context"
 	"strconv"
-	"strings"
-	"time"
 
-	"github.com/plumbline-dev/plumbline/forge"
+	"github.com/plumbline-dev/plumbline/drift"
 	"github.com/plumbline-dev/plumbline/runner/engine"
 )
 
-// drift says how it stands with drift, where it is paused, and how it came and went.
-func drift(d engine.DriftSummary, now time.Time) *driftView {
-	var v driftView
-	all, parts := 0, []string{}
+type driftView struct {
+	Text, Class, Cause string // the filter
+	States             []statLine
+	Overdue            string
+	Pauses             []pauseLine
+	Causes             []string
+	Rows               []matrixRow
+	Findings           []findingView
+	Count              string
+	Filtered           bool
+	Clear              string
+	Pages              pagesView
+	Histories          []historyLine
+	MoreHistories      int
+	Corrections        []entryView
+}
+
+type (
+	statLine struct {
+		mark
+		Count string
+		URL   string
+	}
+	pauseLine struct{ What, Why string }
+	matrixRow struct {
+		Class string
+		Cells []matrixCell
+	}
+	matrixCell struct {
+		Count, URL string
+		Chosen     bool
+	}
+	historyLine struct {
+		Repo, Workspace, URL string
+		State                mark
+		Remarks              []mark
+		Since, Checked       moment
+		Turns                []turnView
+	}
+)
+
+// driftPage is how many findings a page has.
+const driftPage = 40
+
+var (
+	driftClasses = []drift.Class{drift.ClassCluster, drift.ClassNode, drift.ClassResource}
+	driftCauses  = []drift.Cause{drift.CauseOutside, drift.CauseUnapplied, drift.CauseUpgrade, drift.CauseData, drift.CausePerpetual}
+)
+
+func texts[T ~string](all []T) []string {
+	var written []string
+	for _, t := range all {
+		written = append(written, string(t))
+	}
+	return written
+}
+
+func (s *site) drift(ctx context.Context, q *query) (any, error) {
+	f := engine.DriftFilter{
+		Class: drift.Class(q.choice("class", texts(driftClasses)...)), Cause: drift.Cause(q.choice("cause", texts(driftCauses)...)),
+		Text: q.text("q"), From: q.number("from"), Limit: driftPage,
+	}
+	if q.wrong != "" {
+		return nil, q
+	}
+	b, err := s.views.Drift(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	now := s.now()
+	to := func(class drift.Class, cause drift.Cause, n int) string {
+		return address("/drift", "q", f.Text, "class", string(class), "cause", string(cause), "from", from(n))
+	}
+	v := driftView{
+		Text: f.Text, Class: string(f.Class), Cause: string(f.Cause), Causes: texts(driftCauses), Clear: "/drift",
+		Filtered: f.Text != "" || f.Class != "" || f.Cause != "", Count: plural(b.Summary.Findings, "finding"), MoreHistories: b.Summary.MoreHistories,
+		Pages: pagesOf(f.From, len(b.Findings), b.Found, driftPage, func(n int) string { return to(f.Class, f.Cause, n) }),
+	}
+	if v.Filtered {
+		v.Count = number(b.Found) + " of " + v.Count
+	}
 	for _, one := range []struct {
-		state engine.SweepState
-		text  string
-	}{
-		{engine.SweepDrifted, "drifted"}, {engine.SweepUnknown, "of which it is not known"},
-		{engine.SweepClean, "clean"}, {engine.SweepNever, "not looked at yet"},
-	} {
-		if n := d.States[one.state]; n > 0 {
-			all += n
-			parts = append(parts, strconv.Itoa(n)+" "+one.text)
+		seen  engine.SweepState
+		state engine.WorkspaceState
+	}{{engine.SweepDrifted, engine.StateDrifted}, {engine.SweepUnknown, engine.StateUnknown}, {engine.SweepClean, ""}, {engine.SweepNever, ""}} {
+		if n := b.Summary.States[one.seen]; n > 0 {
+			line := statLine{mark: markOf(one.seen), Count: number(n)}
+			if one.state != "" {
+				line.URL = address("/", "state", string(one.state))
+			}
+			v.States = append(v.States, line)
 		}
 	}
-	if all == 0 && len(d.Pauses) == 0 {
-		return nil
+	if b.Summary.Overdue > 0 {
+		v.States = append(v.States, statLine{mark: markOf("overdue"), Count: number(b.Summary.Overdue)})
 	}
-	v.Text = "Workspaces that are looked at: " + strconv.Itoa(all)
-	if all > 0 {
-		v.Text += "; " + strings.Join(parts, ", ")
+	for _, class := range driftClasses {
+		row := matrixRow{Class: string(class)}
+		for _, cause := range driftCauses {
+			cell := matrixCell{Chosen: f.Class == class && f.Cause == cause}
+			if n := b.Counts[class][cause]; n > 0 {
+				cell.Count, cell.URL = number(n), address("/drift", "class", string(class), "cause", string(cause))
+			}
+			row.Cells = append(row.Cells, cell)
+		}
+		v.Rows = append(v.Rows, row)
 	}
-	v.Text += fmt.Sprintf(". Findings: %d. Overdue: %d.", d.Findings, d.Overdue)
-	for i, p := range d.Pauses {
-		if i == maxPauses {
-			v.Pauses = append(v.Pauses, pauseView{What: fmt.Sprintf("and %d more.", len(d.Pauses)-i)})
+	for i, p := range b.Summary.Pauses {
+		if i == 20 {
+			v.Pauses = append(v.Pauses, pauseLine{What: "and " + strconv.Itoa(len(b.Summary.Pauses)-i) + " more"})
 			break
 		}
 		what := "everything"
 		switch {
 		case p.Workspace != "":
-			what = clean(p.Workspace) + " of " + clean(string(p.Repository))
+			what = clean(p.Workspace) + " of " + repoName(p.Repository)
 		case p.Repository != "":
-			what = "all of " + clean(string(p.Repository))
+			what = "all of " + repoName(p.Repository)
 		}
-		v.Pauses = append(v.Pauses, pauseView{what, forge.Cut(spelled(p.String()), 600)})
+		v.Pauses = append(v.Pauses, pauseLine{what, sentence(p.String())})
 	}
-	v.More = d.MoreHistories
-	for _, h := range d.Histories {
-		v.Histories = append(v.Histories, history(h, now))
+	room := budget{left: 40_000}
+	for _, finding := range b.Findings {
+		v.Findings = append(v.Findings, findingOf(finding, now, &room))
 	}
-	return &v
-}
-
-// history says how drift of a workspace came and went.
-func history(h engine.DriftHistory, now time.Time) historyView {
-	v := historyView{
-		Repository: clean(string(h.Repository)), Name: clean(h.Workspace), Status: look(string(h.State), ""),
-		Since: at(h.Since, now), Checked: at(h.CheckedAt, now),
-	}
-	if h.Overdue {
-		v.Remarks = append(v.Remarks, "overdue")
-	}
-	if h.Fights > 0 {
-		v.Remarks = append(v.Remarks, strconv.Itoa(h.Fights)+" fought over")
-	}
-	for _, who := range h.Who {
-		text := clean(who.Address) + " was changed by " + clean(who.By) + " with " + clean(who.Event)
-		if who.From != "" {
-			text += ", from " + clean(who.From)
+	for _, h := range b.Summary.Histories {
+		line := historyLine{
+			Repo: repoName(h.Repository), Workspace: clean(h.Workspace), URL: workspaceURL(h.Repository, h.Workspace), State: markOf(h.State),
+			Since: at(h.Since, now), Checked: at(h.CheckedAt, now),
 		}
-		v.Who = append(v.Who, turnView{at(who.At, now), text})
+		if h.Overdue {
+			line.Remarks = append(line.Remarks, markOf("overdue"))
+		}
+		if h.Fights > 0 {
+			m := markOf("fight")
+			m.Word = strconv.Itoa(h.Fights) + " " + m.Word
+			line.Remarks = append(line.Remarks, m)
+		}
+		for i, l := range h.Turns {
+			if i == 3 {
+				break
+			}
+			line.Turns = append(line.Turns, turnView{at(l.At, now), turn(l)})
+		}
+		v.Histories = append(v.Histories, line)
 	}
-	for _, l := range h.Turns {
-		v.Turns = append(v.Turns, turnView{at(l.At, now), turn(l)})
+	for _, e := range b.Corrections {
+		v.Corrections = append(v.Corrections, entryOf(e, now))
 	}
-	return v
-}
-
-// turn says what a look saw: how many findings of which cause and class.
-func turn(l engine.Look) string {
-	var parts []string
-	for _, kind := range slices.Sorted(maps.Keys(l.Counts)) {
-		parts = append(parts, strconv.Itoa(l.Counts[kind])+" "+clean(strings.ReplaceAll(kind, "/", " ")))
-	}
-	if len(parts) == 0 && l.State != engine.SweepUnknown {
-		parts = append(parts, "clean")
-	}
-	if l.State == engine.SweepUnknown {
-		parts = append([]string{"no answer"}, parts...)
-	}
-	if l.Corrected > 0 {
-		parts = append(parts, strconv.Itoa(l.Corrected)+" corrected")
-	}
-	return strings.Join(parts, ", ")
+	return v, nil
 }

@@ -5,7 +5,12 @@
 // webhook's answer says that the engine has written it down, and the work begins after that.
 //
 // What stands here decides nothing but who may ask: a webhook must be signed, which the forge's client checks, and the
-// page is for the machine it runs on, until people can sign in. An answer never repeats what was sent.
+// pages are for the machine they run on, until people can sign in. Apart from a filter in its own form, an answer never
+// repeats what was sent.
+//
+// A page is made in three steps: its function reads the address (query.go), asks Views once, and returns a view in which
+// every text is short and shows what it is (words.go); a template in pages/ writes that. The script in assets/ adds keys,
+// and nothing that reading needs.
 package web
 
 import (
@@ -16,6 +21,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/plumbline-dev/plumbline/internal/audit"
 	"github.com/plumbline-dev/plumbline/internal/telemetry"
 	"github.com/plumbline-dev/plumbline/runner/engine"
 )
@@ -26,24 +32,36 @@ type Engine interface {
 	Receive(ctx context.Context, forge string, header http.Header, body []byte) (engine.Receipt, error)
 	// Ready returns why work cannot be done now; several reasons are joined.
 	Ready(ctx context.Context) error
-	// Overview reads what the page shows.
-	Overview(ctx context.Context) (engine.Overview, error)
 }
 
-// Options say what the handler works with. Engine and Log are required.
+// Views is what pages ask of the database. It is ErrNoSuch of the engine for what there is not, and each text that it returns
+// is free of secrets, but not yet fit for a page.
+type Views interface {
+	Workspaces(ctx context.Context, f engine.WorkspaceFilter) (engine.WorkspaceList, error)
+	Workspace(ctx context.Context, repo engine.RepoID, name, before string) (engine.WorkspaceDetail, error)
+	Run(ctx context.Context, id string) (engine.RunDetail, error)
+	Graph(ctx context.Context, repo engine.RepoID) (engine.GraphView, error)
+	Drift(ctx context.Context, f engine.DriftFilter) (engine.DriftBoard, error)
+	AuditLog(ctx context.Context, f audit.Filter) (engine.AuditView, error)
+	VerifyAudit(ctx context.Context) error
+	Queue(ctx context.Context) (engine.QueueView, error)
+}
+
+// Options say what the handler works with. Engine, Views and Log are required.
 type Options struct {
 	Engine Engine
+	Views  Views
 	// Forges are the names that webhooks are taken for, at /webhook/NAME.
 	Forges []string
-	// Exposed says that the address which is listened on can be reached from other machines. Nobody is shown the page
-	// then, because it has no sign-in. Otherwise it is shown to those who ask from this machine.
+	// Exposed says that the address which is listened on can be reached from other machines. Nobody is shown the pages
+	// then, because they have no sign-in. Otherwise they are shown to those who ask from this machine.
 	Exposed bool
 	// Metrics are shown at /metrics and count the requests; nil for none.
 	Metrics *telemetry.Metrics
-	// Version is this binary's, for the page.
+	// Version is this binary's, for the pages.
 	Version string
 	Log     *slog.Logger
-	// Now is the clock of the page; nil means time.Now.
+	// Now is the clock of the pages; nil means time.Now.
 	Now func() time.Time
 }
 
@@ -54,15 +72,37 @@ func New(o Options) http.Handler {
 	}
 	log := o.Log.With("component", "web")
 	hooks := &webhooks{engine: o.Engine, forges: o.Forges, log: log, large: make(chan struct{}, largeBodies)}
-	shown := &page{engine: o.Engine, exposed: o.Exposed, version: o.Version, now: o.Now, log: log}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /webhook/{forge}", hooks.serve)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerText(w, http.StatusOK, "alive\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, req *http.Request) { ready(w, req, o.Engine) })
-	mux.Handle("GET /metrics", o.Metrics.Handler())
-	mux.HandleFunc("GET /{$}", shown.serve)
-	mux.HandleFunc("GET /style.css", serveStyle)
+	for _, r := range routes(o, hooks, newSite(o, log)) {
+		mux.Handle(r.pattern, r.handler)
+	}
 	return &frame{next: mux, metrics: o.Metrics, log: log}
+}
+
+// route is what is answered where.
+type route struct {
+	pattern string
+	handler http.Handler
+}
+
+// routes are all there are: a test has a row for each.
+func routes(o Options, hooks *webhooks, s *site) []route {
+	return []route{
+		{"POST /webhook/{forge}", http.HandlerFunc(hooks.serve)},
+		{"GET /healthz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answerText(w, http.StatusOK, "alive\n") })},
+		{"GET /readyz", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { ready(w, req, o.Engine) })},
+		{"GET /metrics", o.Metrics.Handler()},
+		{"GET /{$}", s.page("workspaces", "Workspaces", s.workspaces)},
+		{"GET /workspace", s.page("workspace", "Workspace", s.workspace)},
+		{"GET /run/{id}", s.page("run", "Run", s.run)},
+		{"GET /graph", s.page("graph", "Graph", s.graph)},
+		{"GET /drift", s.page("drift", "Drift", s.drift)},
+		{"GET /audit", s.page("audit", "Audit", s.audit)},
+		{"GET /queue", s.page("queue", "Queue", s.queue)},
+		{"GET /style.css", s.guard(asset("text/css; charset=utf-8", style))},
+		{"GET /script.js", s.guard(asset("text/javascript; charset=utf-8", script))},
+		{"GET /icon.svg", s.guard(asset("image/svg+xml", icon))},
+	}
 }
 
 // Time limits and sizes of requests. Forges give a webhook ten seconds.

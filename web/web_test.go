@@ -44,7 +44,6 @@ type desk struct {
 	fail     error
 	explode  bool
 	notReady error
-	overview engine.Overview
 }
 
 func (d *desk) Receive(_ context.Context, name string, header http.Header, body []byte) (engine.Receipt, error) {
@@ -79,8 +78,6 @@ func (d *desk) Receive(_ context.Context, name string, header http.Header, body 
 }
 
 func (d *desk) Ready(context.Context) error { return d.notReady }
-
-func (d *desk) Overview(context.Context) (engine.Overview, error) { return d.overview, d.fail }
 
 func (d *desk) kinds() []forge.Kind {
 	d.mu.Lock()

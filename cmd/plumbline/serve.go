@@ -137,8 +137,9 @@ func (p *program) serve(c *cli.Context) (err error) {
 		return fmt.Errorf("listen on %s: %w: does another `plumbline serve` run here?", config.listen, err)
 	}
 	p.grace.Store(int64(config.grace))
+	views := engine.NewViews(engine.ViewsOptions{DB: db, Audit: decisions, Plans: plans, Secrets: append(config.secrets(), p.secrets()...)})
 	return p.runServer(ctx, work, config, listener, web.New(web.Options{
-		Engine: work, Forges: config.hooked(), Exposed: !isLoopback(config.listen), Metrics: metrics, Version: version, Log: log,
+		Engine: work, Views: views, Forges: config.hooked(), Exposed: !isLoopback(config.listen), Metrics: metrics, Version: version, Log: log,
 	}), log)
 }
 
@@ -190,7 +191,11 @@ func (p *program) runServer(ctx context.Context, work *engine.Engine, config *se
 		stopWork()
 		served <- err
 	}()
-	fmt.Fprintf(p.stdout, "plumbline %s is listening on http://%s%s\n", version, l.Addr(), config.describe())
+	text := fmt.Sprintf("plumbline %s is listening on http://%s%s\n", version, l.Addr(), config.describe())
+	if !isLoopback(config.listen) {
+		text += fmt.Sprintf("plumbline serves no pages: others can reach %s, and nobody can sign in; webhooks, health and metrics are served\n", config.listen)
+	}
+	fmt.Fprint(p.stdout, text)
 	err := work.Run(working)
 	stopWeb()
 	if webErr := <-served; webErr != nil {

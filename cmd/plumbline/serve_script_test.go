@@ -63,6 +63,7 @@ import (
 //	proposal PREFIX       wait for a pull request of the server's own, from a branch that begins so
 //	until REGEXP ARGS...  run plumbline with the arguments until what it says matches
 //	httpget URL           wait for 200; the answer's body goes to stdout
+//	pages COUNT TEXT...   follow every link from the server's first page: so many pages at least, all 200, none with a text
 //	lock NAME ID WHO      lock a remote state as somebody's Terraform would
 //	locked NAME...        exactly these remote states are locked now
 //	done CREATES UPDATES DELETES   so much was done to buckets, no more and no less
@@ -228,6 +229,7 @@ var serveCommands = map[string]func(*testscript.TestScript, bool, []string){
 	}),
 	"issue":    story(1, func(s *serveStory, args []string) { s.awaitIssue(args[0] == "open", args[1:]) }),
 	"proposal": story(1, func(s *serveStory, args []string) { s.awaitProposal(args[0]) }),
+	"pages":    story(1, func(s *serveStory, args []string) { s.crawl(args[0], args[1:]) }),
 	"httpget": story(1, func(s *serveStory, args []string) {
 		status, body := "", []byte(nil)
 		s.world.Await(s.t, "an answer of "+args[0], func() bool {

@@ -189,7 +189,8 @@ func (l *Log) Append(ctx context.Context, tx *sql.Tx, e Entry) (Entry, error) {
 type Filter struct {
 	Repository, Workspace, Actor, Action string
 	Change                               int64
-	Refused                              bool // only what was refused
+	Refused                              bool   // only what was refused
+	Text                                 string // stands in the actor, action, repository, workspace, commit, fingerprint or reason, in any case of a to z
 	Since, Until                         time.Time
 	Before                               int64 // only entries with a smaller Seq: the last one of the page before
 	Limit                                int   // size of a page; 0: 100, at most 1000
@@ -213,6 +214,10 @@ func (l *Log) List(ctx context.Context, tx *sql.Tx, f Filter) ([]Entry, error) {
 	}
 	if f.Refused {
 		where("allowed =", 0)
+	}
+	if f.Text != "" {
+		where(`LOWER(actor || ' ' || action || ' ' || repository || ' ' || workspace || ' ' || commit_id || ' ' || fingerprint || ' ' || reason) LIKE`, likely(f.Text))
+		conditions[len(conditions)-1] += ` ESCAPE '!'`
 	}
 	if !f.Since.IsZero() {
 		where("at >=", f.Since.UTC().Format(timeFormat))
@@ -245,6 +250,11 @@ func (l *Log) List(ctx context.Context, tx *sql.Tx, f Filter) ([]Entry, error) {
 		return nil, fmt.Errorf("list the audit log: %w", err)
 	}
 	return entries, nil
+}
+
+// likely is the pattern of LIKE for texts that hold another, with "!" before what would stand for others.
+func likely(text string) string {
+	return "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(strings.ToLower(text)) + "%"
 }
 
 // Export writes the entries after a number (0: all), oldest first, one JSON object a line, and returns the anchor of the

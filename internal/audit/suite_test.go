@@ -242,6 +242,11 @@ func listChoosesAndPages(t *testing.T, e engine) {
 		{audit.Filter{Until: all[2].At}, []int64{2, 1}},
 		{audit.Filter{Since: all[4].At, Until: all[6].At, Repository: "acme/live5"}, []int64{6}},
 		{audit.Filter{Actor: "x' OR '1'='1"}, nil},
+		{audit.Filter{Text: "ALICE9"}, []int64{10}},
+		{audit.Filter{Text: "live3"}, []int64{4}},
+		{audit.Filter{Text: "alice%"}, nil},
+		{audit.Filter{Text: "alice_"}, nil},
+		{audit.Filter{Text: "!"}, nil},
 	} {
 		if got := list(c.filter); !slices.Equal(got, c.want) {
 			t.Errorf("%+v lists %v, want %v", c.filter, got, c.want)

@@ -83,9 +83,10 @@ func TestWhoChangedIt(t *testing.T) {
 	if strings.Contains(string(found[0].Detail), "ann") {
 		t.Error("who changed it stands in the row in clear")
 	}
-	now, err := w.Overview(t.Context())
-	if err != nil || len(now.Drift.Histories) != 1 || len(now.Drift.Histories[0].Who) != 1 || now.Drift.Histories[0].Who[0].Address != "toy_bucket.logs" {
-		t.Errorf("the page tells %+v, %v", now.Drift.Histories, err)
+	views := NewViews(ViewsOptions{DB: w.DB, Audit: w.Audit, Plans: w.Plans, Now: w.Now})
+	page, err := views.Workspace(t.Context(), w.hub.row().ID, "app", "")
+	if err != nil || len(page.Findings) != 1 || len(page.Findings[0].Who) != 1 || page.Findings[0].Address != "toy_bucket.logs" || page.State != StateDrifted {
+		t.Errorf("the page tells %+v, %v", page.Findings, err)
 	}
 
 	// It forgets, or does not want to say any more.

@@ -136,9 +136,9 @@ func driftIsCounted(t *testing.T, w *rowsWorld) {
 		errs = append(errs, w.store.putFindings(t.Context(), tx, repo, "a", now, []FindingRow{
 			found(drift.CauseOutside, drift.ClassNode, "1"), found(drift.CauseOutside, drift.ClassNode, "2"), found(drift.CauseData, drift.ClassResource, "3"),
 		}))
-		o, err := w.store.overview(t.Context(), tx)
-		if d := o.Drift; err != nil || d.Findings != 3 || d.Overdue != 1 || d.States[SweepDrifted] != 1 || d.States[SweepClean] != 1 || d.States[SweepNever] != 0 {
-			t.Errorf("overview: %+v, %v", d, err)
+		d, err := w.store.driftSummary(t.Context(), tx)
+		if err != nil || d.Findings != 3 || d.Overdue != 1 || d.States[SweepDrifted] != 1 || d.States[SweepClean] != 1 || d.States[SweepNever] != 0 {
+			t.Errorf("summary: %+v, %v", d, err)
 		}
 		l, err := w.store.levels(t.Context(), tx)
 		if err != nil || len(l.Drift.Findings) != 2 || l.Drift.Workspaces["unknown"] != 0 || l.Drift.Overdue != 1 {

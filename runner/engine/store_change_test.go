@@ -163,17 +163,14 @@ func pollsAreTakenInTurn(t *testing.T, w *rowsWorld) {
 	}
 }
 
-func overviewTellsOfTheNewestOperation(t *testing.T, w *rowsWorld) {
+func queueTellsOfTheNewestOperation(t *testing.T, w *rowsWorld) {
 	w.putChange(change(1, w.store.now()))
 	w.add(KindPlan, 1, "a", "b")
 	newest, _ := w.add(KindPlan, 1, "c")
-	w.tx(func(tx *sql.Tx) error {
-		o, err := w.store.overview(t.Context(), tx)
-		if err == nil && (len(o.Operations) != 2 || o.Operations[0].ID != newest.ID || o.Operations[0].Title != "t" || len(o.Operations[1].Runs) != 2 || len(o.Repositories) != 1) {
-			t.Errorf("the overview is %+v", o)
-		}
-		return err
-	})
+	q, err := w.views().Queue(t.Context())
+	if err != nil || len(q.Recent) != 2 || q.Recent[0].ID != newest.ID || q.Recent[0].Title != "t" || len(q.Recent[1].Runs) != 2 {
+		t.Errorf("the queue is %+v, %v", q, err)
+	}
 }
 
 func levelsCountWhatThereIs(t *testing.T, w *rowsWorld) {
