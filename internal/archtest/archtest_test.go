@@ -48,6 +48,8 @@ var fences = map[string][]string{
 	"code.gitea.io/sdk/gitea":                         {"forge/gitea"},
 	"github.com/aws/aws-sdk-go-v2":                    {"planstore", "runner/access", "internal/cloudtrail", "internal/awstest"},
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail": {"internal/cloudtrail", "internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2/service/kms":        {"planstore", "internal/awstest"},
+	"github.com/aws/aws-sdk-go-v2/service/s3":         {"planstore"},
 	"github.com/aws/aws-sdk-go-v2/service/sts":        {"runner/access", "internal/awstest"},
 	"github.com/tink-crypto/tink-go":                  {"planstore"},
 	"github.com/go-git/go-git":                        {"internal/gitrepo"},
@@ -225,16 +227,67 @@ func TestWritingCredentialsAreAskedForInOnePlace(t *testing.T) {
 // TestLogsAreInOrder: entries of many hands are put together line by line, which may double some and leave marks.
 func TestLogsAreInOrder(t *testing.T) {
 	for _, name := range []string{"DESIGN.md", "CHANGELOG.md"} {
-		seen := map[string]bool{}
-		for i, line := range strings.Split(text(t, name), "\n") {
-			// Releases have headings of the same words.
-			if (strings.HasPrefix(line, "### 20") || strings.HasPrefix(line, "- ")) && seen[line] {
-				t.Errorf("%s:%d: stands there twice: %s", name, i+1, line)
+		for _, problem := range disorder(text(t, name)) {
+			t.Errorf("%s:%s", name, problem)
+		}
+	}
+}
+
+// disorder says what is out of order in a log: by line, headings and items that stand there twice or follow without a blank
+// line, paragraphs that begin with the same sentence, and marks of a conflict.
+func disorder(log string) (problems []string) {
+	seen, previous := map[string]bool{}, ""
+	lines := strings.Split(log, "\n")
+	wrong := func(i int, what string) { problems = append(problems, fmt.Sprintf("%d: %s", i+1, what)) }
+	for i, line := range lines {
+		heading := strings.HasPrefix(line, "### ")
+		// Releases have headings of the same words.
+		if (strings.HasPrefix(line, "### 20") || strings.HasPrefix(line, "- ")) && seen[line] {
+			wrong(i, "stands there twice: "+line)
+		}
+		if strings.HasPrefix(line, "<<<<<<<") || strings.HasPrefix(line, ">>>>>>>") {
+			wrong(i, "a conflict was left")
+		}
+		if heading && previous != "" {
+			wrong(i, "no blank line before "+line)
+		}
+		if first := firstSentence(lines[i:]); previous == "" && first != "" {
+			if seen[first] {
+				wrong(i, "another paragraph begins with: "+first)
 			}
-			if strings.HasPrefix(line, "<<<<<<<") || strings.HasPrefix(line, ">>>>>>>") {
-				t.Errorf("%s:%d: a conflict was left", name, i+1)
-			}
-			seen[line] = true
+			seen[first] = true
+		}
+		seen[line] = true
+		previous = line
+	}
+	return problems
+}
+
+// firstSentence is that of the paragraph at the beginning of some lines, or "" if no prose stands there.
+func firstSentence(lines []string) string {
+	if line := lines[0]; line == "" || strings.HasPrefix(line, "#") || strings.HasPrefix(line, "- ") || strings.HasPrefix(line, "|") || strings.HasPrefix(line, "```") {
+		return ""
+	}
+	end := slices.Index(lines, "")
+	if end < 0 {
+		end = len(lines)
+	}
+	sentence, _, _ := strings.Cut(strings.Join(strings.Fields(strings.Join(lines[:end], " ")), " "), ". ")
+	return sentence
+}
+
+func TestDisorderIsSeen(t *testing.T) {
+	entry := "### 2026-11-21 — One\n\nIt is so, because of\nthis. And more.\n\n"
+	for log, want := range map[string]string{
+		entry + "### 2026-11-21 — Two\n\nIt is otherwise.\n\n### Fixed\n":         "",
+		entry + "### 2026-11-21 — One\n":                                          "stands there twice",
+		entry + "### 2026-11-21 — Two\n\nIt is so, because\nof this. And less.\n": "another paragraph begins with: It is so, because of this",
+		"### 2026-11-21 — One\n\nIt is so.\n### 2026-11-21 — Two\n\nIt is not.\n": "4: no blank line before ### 2026-11-21 — Two",
+		entry + ">>>>>>> theirs\n":                                                "a conflict was left",
+		"- One.\n- Two.\n- One.\n":                                                "3: stands there twice",
+	} {
+		if got := strings.Join(disorder(log), "; "); want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%q: %q, want %q", log, got, want)
 		}
 	}
 }
