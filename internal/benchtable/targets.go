@@ -43,7 +43,7 @@ func (t target) beside(m measured) string {
 	return fmt.Sprintf("%s s\t%s s\t%s", number(m[what+"-s"]), number(m[what+"-loop-s"]), pairs)
 }
 
-// targets are all that is promised of speed and size; docs/performance.md tells what each means.
+// targets are all that is promised of speed and size.
 var targets = func() []target {
 	all := []target{
 		{what: "workspaces of 5,000 roots, cold, against git", benchmark: "DiscoverCold", unit: "×git", most: 2},
@@ -79,7 +79,7 @@ var targets = func() []target {
 		target{what: "idle, 10,000 workspaces, MB", benchmark: "Idle", unit: "idle-MB", most: 150},
 		target{what: "plans to S3, against the bare SDK", benchmark: "S3", unit: "put/bare", most: 1.2},
 		target{what: "plans from S3, against the bare SDK", benchmark: "S3", unit: "get/bare", most: 1.2},
-		target{what: "sealing, MB/s on a core", benchmark: "Seal/stream", unit: "MB/s/core", least: 500},
+		target{what: "sealing alone, MB/s on a core", benchmark: "Seal/stream", unit: "MB/s/core", least: 500},
 		target{what: "10,000 plans verified, s", benchmark: "Verify10000", unit: "ns/op", scale: 1e-9, most: 10},
 		target{what: "a simulated day: longest gap, in intervals", benchmark: "Day", unit: "intervals-at-worst", most: 1.5},
 	)
