@@ -251,7 +251,8 @@ func disorder(log string) (problems []string) {
 		if heading && previous != "" {
 			wrong(i, "no blank line before "+line)
 		}
-		if first := firstSentence(lines[i:]); previous == "" && first != "" {
+		// A paragraph that was glued to another one begins where a line ends with a sentence.
+		if first := firstSentence(lines[i:]); first != "" && (previous == "" || strings.HasSuffix(previous, ".")) {
 			if seen[first] {
 				wrong(i, "another paragraph begins with: "+first)
 			}
@@ -282,6 +283,7 @@ func TestDisorderIsSeen(t *testing.T) {
 		entry + "### 2026-11-21 — Two\n\nIt is otherwise.\n\n### Fixed\n":         "",
 		entry + "### 2026-11-21 — One\n":                                          "stands there twice",
 		entry + "### 2026-11-21 — Two\n\nIt is so, because\nof this. And less.\n": "another paragraph begins with: It is so, because of this",
+		entry + "It is not.\nIt is so, because\nof this. And less.\n":             "another paragraph begins with: It is so, because of this",
 		"### 2026-11-21 — One\n\nIt is so.\n### 2026-11-21 — Two\n\nIt is not.\n": "4: no blank line before ### 2026-11-21 — Two",
 		entry + ">>>>>>> theirs\n":                                                "a conflict was left",
 		"- One.\n- Two.\n- One.\n":                                                "3: stands there twice",
