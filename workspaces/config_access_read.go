@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/plumbline-dev/plumbline/internal/terraform"
 )
 
 // What the keys may hold. The JSON Schema is made from the same expressions.
@@ -39,6 +41,10 @@ func (r *configReader) aws(n *yaml.Node) *AWSSettings {
 			s.Region, _ = r.matching(n, "region", awsRegion, "write one such as eu-central-1")
 		}},
 		{"duration", func(n *yaml.Node) {
+			if n.Kind == yaml.ScalarNode && n.Tag == "!!int" {
+				r.wrong(n, sessionFix(n.Value), "duration is the number %s", plain(n.Value))
+				return
+			}
 			value, ok := r.matching(n, "duration", sessionLength, "write one from 15m to 12h, such as 1h")
 			if !ok {
 				return
@@ -51,6 +57,21 @@ func (r *configReader) aws(n *yaml.Node) *AWSSettings {
 		}},
 	})
 	return s
+}
+
+// sessionFix says how to write a length that was given as a number, which is one of seconds everywhere in AWS.
+func sessionFix(number string) string {
+	d, err := time.ParseDuration(number + "s")
+	if err != nil || d < shortestSession || d > longestSession {
+		return "write one from 15m to 12h, such as 1h"
+	}
+	text := d.String()
+	for _, nothing := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, nothing) {
+			text = text[:len(text)-2]
+		}
+	}
+	return "give it a unit: " + text
 }
 
 // role reads the ARN of a role.
@@ -115,6 +136,10 @@ func (r *configReader) sources(n *yaml.Node, what string) map[string]Source {
 			r.note(what, p.key.Value, p.key.Line)
 			if name := p.key.Value; !variableName.MatchString(name) || ownVariable.MatchString(name) || utf8.RuneCountInString(name) > maxNameLength {
 				r.wrong(p.key, "a name has letters, digits and _, and does not begin with PLUMBLINE_", "%s has %s, which is no name of a variable for Terraform", what, quote(name))
+				continue
+			}
+			if why := terraform.NeverGiven(p.key.Value); why != "" {
+				r.wrong(p.key, "remove it", "%s sets %s, which is never handed to Terraform: %s", what, p.key.Value, why)
 				continue
 			}
 			if s, ok := r.source(p.value, what+"."+p.key.Value); ok {
@@ -191,30 +216,42 @@ func (r *configReader) command(n *yaml.Node) (argv []string, ok bool) {
 	return argv, true
 }
 
-// checkAccess tells of entries whose roles do not go together.
+// checkAccess tells of roles that do not go together, in entries and in what discovered directories take from "defaults".
 func (r *configReader) checkAccess(c *Config) {
+	if c.Discover == nil || *c.Discover {
+		r.checkRoles(notAnEntry, 0, c.Defaults.access())
+	}
 	for i := range c.Workspaces {
 		e := &c.Workspaces[i]
-		a := e.over(c.Defaults).access()
-		if a.ApplyRole != "" && a.PlanRole == "" {
-			r.tell(Problem{
-				Line: r.lines.find(i, "aws.apply_role", "", e.Line), Severity: SeverityError,
-				Text: "aws has an apply_role and no plan_role, so plans would have no credentials",
-				Fix:  "name the role that plans and looks for drift run with",
-			})
-		}
-		if a.PlanRole == "" && a.ApplyRole == "" {
-			continue
-		}
-		for what, sources := range map[string]map[string]Source{"env.plan": a.Plan, "env.apply": a.Apply} {
-			for _, name := range awsCredentials {
-				if _, both := sources[name]; both {
-					r.tell(Problem{
-						Line: r.lines.find(i, what, name, e.Line), Severity: SeverityError,
-						Text: fmt.Sprintf("%s sets %s, and aws names roles that set it as well", what, name),
-						Fix:  "remove one of the two",
-					})
-				}
+		r.checkRoles(i, e.Line, e.over(c.Defaults).access())
+	}
+}
+
+func (r *configReader) checkRoles(entry, otherwise int, a Access) {
+	switch {
+	case a.PlanRole == "" && a.ApplyRole == "":
+		return
+	case a.PlanRole == "":
+		r.tell(Problem{
+			Line: r.lines.find(entry, "aws.apply_role", "", otherwise), Severity: SeverityError,
+			Text: "aws has an apply_role and no plan_role, so plans would have no credentials",
+			Fix:  "name the role that plans and looks for drift run with",
+		})
+	case a.PlanRole == a.ApplyRole:
+		r.tell(Problem{
+			Line: r.lines.find(entry, "aws.apply_role", "", otherwise), Severity: SeverityWarning,
+			Text: "aws has the same role as plan_role and apply_role, so every plan can write what an apply can",
+			Fix:  "plan with a role that only reads",
+		})
+	}
+	for what, sources := range map[string]map[string]Source{"env.plan": a.Plan, "env.apply": a.Apply} {
+		for _, name := range awsCredentials {
+			if _, both := sources[name]; both {
+				r.tell(Problem{
+					Line: r.lines.find(entry, what, name, otherwise), Severity: SeverityError,
+					Text: fmt.Sprintf("%s sets %s, and aws names roles that set it as well", what, name),
+					Fix:  "remove one of the two",
+				})
 			}
 		}
 	}

@@ -54,10 +54,10 @@ func TestGuardKeepsTheCredentialsOfTheBase(t *testing.T) {
 		},
 		{
 			name: "a command of its own", base: "workspaces: [{ dir: a, " + token + " }]\n",
-			head: "workspaces: [{ dir: a, env: { plan: { TOKEN: { command: [curl, evil] }, LD_PRELOAD: /tmp/x } } }]\n",
-			want: []string{"a   TOKEN=from the variable READ|from the command [\"token\"]", "b  "}, merged: []string{"a   LD_PRELOAD=as text|as text TOKEN=from the command [\"curl\" \"evil\"]|as text", "b  "},
+			head: "workspaces: [{ dir: a, env: { plan: { TOKEN: { command: [curl, evil] }, KUBECONFIG: /tmp/x } } }]\n",
+			want: []string{"a   TOKEN=from the variable READ|from the command [\"token\"]", "b  "}, merged: []string{"a   KUBECONFIG=as text|as text TOKEN=from the command [\"curl\" \"evil\"]|as text", "b  "},
 			notes: []string{
-				`[a] env.plan stays TOKEN from the variable READ until this is merged; the change asks for LD_PRELOAD as text, TOKEN from the command ["curl" "evil"]`,
+				`[a] env.plan stays TOKEN from the variable READ until this is merged; the change asks for KUBECONFIG as text, TOKEN from the command ["curl" "evil"]`,
 				`[a] env.apply stays TOKEN from the command ["token"] until this is merged; the change asks for none`,
 			},
 		},

@@ -165,22 +165,29 @@ func checkExtra(extra []string) error {
 
 // checkGiven says no to variables that nobody but Plumbline and the machine sets.
 func checkGiven(set []string) error {
-	rules := environRules()
 	for _, kv := range set {
 		name, value, ok := strings.Cut(kv, "=")
-		switch why := refusal(name); {
-		case !ok || name == "" || strings.ContainsRune(value, 0):
+		if !ok || name == "" || strings.ContainsRune(value, 0) {
 			return errors.New("something cannot be handed to Terraform in its environment: it is no variable with a value") // and may be one alone
-		case why != "":
+		}
+		if why := NeverGiven(name); why != "" {
 			return fmt.Errorf("env %q cannot be handed to Terraform: %s", name, why)
-		case strings.HasPrefix(name, "LD_") || strings.HasPrefix(name, "DYLD_") ||
-			slices.ContainsFunc(rules, func(r environRule) bool {
-				return !r.plan && matches(r.names, name) && !strings.HasPrefix(name, "TF_TOKEN_")
-			}):
-			return fmt.Errorf("env %q cannot be handed to Terraform: it belongs to the machine, and is set where Plumbline runs", name)
 		}
 	}
 	return nil
+}
+
+// NeverGiven returns why no workspace may set a variable for Terraform, or "" if it may.
+func NeverGiven(name string) string {
+	if why := refusal(name); why != "" {
+		return why
+	}
+	if strings.HasPrefix(name, "LD_") || strings.HasPrefix(name, "DYLD_") || slices.ContainsFunc(environRules(), func(r environRule) bool {
+		return !r.plan && matches(r.names, name) && !strings.HasPrefix(name, "TF_TOKEN_")
+	}) {
+		return "it belongs to the machine, and is set where Plumbline runs"
+	}
+	return ""
 }
 
 // secretNames are parts of names whose values are masked in what Terraform says.
