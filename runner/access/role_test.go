@@ -180,10 +180,16 @@ func TestSources(t *testing.T) {
 		{name: "a web identity cannot tag", tags: true, want: "session_tags", env: func(t *testing.T, _ *awstest.Server) []string {
 			return append(without, "AWS_WEB_IDENTITY_TOKEN_FILE="+write(t, "the-token-of-a-job\n"))
 		}},
-		{name: "a web identity that AWS does not trust", want: "AccessDenied", env: func(t *testing.T, _ *awstest.Server) []string {
+		{name: "a web identity that AWS does not trust", want: "the trust policy of arn:aws:iam::111122223333:role/team/plan must name the token's issuer, allow sts:AssumeRoleWithWebIdentity", env: func(t *testing.T, _ *awstest.Server) []string {
 			return append(without, "AWS_WEB_IDENTITY_TOKEN_FILE="+write(t, "canary"))
 		}},
-		{name: "a web identity that has ended", want: "have ended", env: func(t *testing.T, _ *awstest.Server) []string {
+		{name: "a web identity beside a profile", env: func(t *testing.T, _ *awstest.Server) []string {
+			return append(without, "AWS_PROFILE=base", "AWS_CONFIG_FILE="+write(t, "[profile base]\nregion = eu-west-1\n"), "AWS_WEB_IDENTITY_TOKEN_FILE="+write(t, "the-token-of-a-job"))
+		}},
+		{name: "a web identity beside half of the keys", env: func(t *testing.T, _ *awstest.Server) []string {
+			return append(without, "AWS_ACCESS_KEY_ID="+awstest.AccessKey, "AWS_WEB_IDENTITY_TOKEN_FILE="+write(t, "the-token-of-a-job"))
+		}},
+		{name: "a web identity that has ended", want: "token of the web identity has ended", env: func(t *testing.T, _ *awstest.Server) []string {
 			return append(without, "AWS_WEB_IDENTITY_TOKEN_FILE="+write(t, "canary-expired"))
 		}},
 		{name: "a token that is not there", want: "no such file", env: func(*testing.T, *awstest.Server) []string {
@@ -194,6 +200,30 @@ func TestSources(t *testing.T) {
 			s.AddRole("team/plan", awstest.Role{Trusts: []string{arn}})
 			return append(without, "AWS_WEB_IDENTITY_TOKEN_FILE="+write(t, "the-token-of-a-job"), "AWS_ROLE_ARN="+arn)
 		}},
+		{
+			name: "a role between that does not trust the web identity",
+			want: "first arn:aws:iam::111122223333:role/server (AWS_ROLE_ARN) must be assumed, and that failed: Not authorized to perform sts:AssumeRoleWithWebIdentity (AccessDenied): " +
+				"the trust policy of arn:aws:iam::111122223333:role/server (AWS_ROLE_ARN) must name the token's issuer",
+			env: func(t *testing.T, s *awstest.Server) []string {
+				return append(without, "AWS_WEB_IDENTITY_TOKEN_FILE="+write(t, "canary"), "AWS_ROLE_ARN="+s.AddRole("server", awstest.Role{}))
+			},
+		},
+		{
+			name: "a role between whose token is not there", want: "the token of AWS_WEB_IDENTITY_TOKEN_FILE: read the value from /nowhere/token: no such file",
+			env: func(_ *testing.T, s *awstest.Server) []string {
+				return append(without, "AWS_WEB_IDENTITY_TOKEN_FILE=/nowhere/token", "AWS_ROLE_ARN="+s.AddRole("server", awstest.Role{}))
+			},
+		},
+		{name: "a role between that may not assume the next", want: "the trust policy of arn:aws:iam::111122223333:role/team/plan must name who asks", env: func(t *testing.T, s *awstest.Server) []string {
+			return append(without, "AWS_WEB_IDENTITY_TOKEN_FILE="+write(t, "the-token-of-a-job"), "AWS_ROLE_ARN="+s.AddRole("server", awstest.Role{Trusts: []string{"the-token-of-a-job"}}))
+		}},
+		{name: "a profile whose role trusts somebody else", want: "the trust policy of the role of the AWS profile must name who asks", env: func(t *testing.T, s *awstest.Server) []string {
+			return append(without, "AWS_CONFIG_FILE="+write(t, "[default]\nrole_arn = "+s.AddRole("server", awstest.Role{})+
+				"\nsource_profile = keys\n[profile keys]\naws_access_key_id = "+awstest.AccessKey+"\naws_secret_access_key = "+awstest.SecretKey+"\n"))
+		}},
+		{name: "a machine without a role", want: "no AWS credentials", env: func(*testing.T, *awstest.Server) []string {
+			return append(without, "AWS_EC2_METADATA_DISABLED=false", "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:1", "AWS_MAX_ATTEMPTS=1")
+		}},
 		{name: "nothing", want: "no AWS credentials", env: func(*testing.T, *awstest.Server) []string { return without }},
 		{name: "a wrong secret", want: "refuses the credentials", env: func(*testing.T, *awstest.Server) []string { return []string{"AWS_SECRET_ACCESS_KEY=canary"} }},
 		{name: "credentials that have ended", want: "have ended", env: func(_ *testing.T, s *awstest.Server) []string {
@@ -201,7 +231,7 @@ func TestSources(t *testing.T) {
 			s.Expire("ASIAOLD")
 			return []string{"AWS_ACCESS_KEY_ID=ASIAOLD", "AWS_SECRET_ACCESS_KEY=canary", "AWS_SESSION_TOKEN=canary"}
 		}},
-		{name: "a role that trusts somebody else", want: "trust policy", tags: true, env: func(_ *testing.T, s *awstest.Server) []string {
+		{name: "a role that trusts somebody else", want: "and, because of session_tags, sts:TagSession; a policy of who asks must allow the same", tags: true, env: func(_ *testing.T, s *awstest.Server) []string {
 			s.AddRole("team/plan", awstest.Role{})
 			return nil
 		}},
