@@ -11,6 +11,7 @@ const (
 	maxDiagnostic  = 4 << 10
 	maxDiagnostics = 16 << 10
 	maxStderr      = 256 << 10
+	maxLockField   = 300
 )
 
 // diagnostics returns Terraform's "Error:" blocks, each once, in its order. Warnings are left out.
@@ -88,8 +89,12 @@ func explain(stderr, stdout string, secrets []string) string {
 func mask(text string, secrets []string) string {
 	for _, s := range secrets {
 		words := strings.Fields(s)
-		if len(words) == 1 {
-			text = strings.ReplaceAll(text, s, "(hidden)")
+		for _, form := range SecretForms(s) {
+			if form != "" {
+				text = strings.ReplaceAll(text, form, "(hidden)")
+			}
+		}
+		if len(words) <= 1 {
 			continue
 		}
 		for i, w := range words {
@@ -148,34 +153,43 @@ func needsInit(out string) bool {
 // lockInfo matches the lines of Terraform's "Lock Info:".
 var lockInfo = regexp.MustCompile(`(?m)^\s*(ID|Path|Operation|Who|Created):[ \t]*(.*?)\s*$`)
 
-// lockHeld reads Terraform's account of a lock that somebody else holds; nil when it is about something else.
-func lockHeld(out string) *LockedError {
-	if !hasTitle(out, "Error: Error acquiring the state lock") {
+// lockHeld reads Terraform's account of a lock that somebody else holds; nil when it is about something else. Terraform
+// asks for the lock before it does anything, so only its first error is looked at: in later ones, and in the middle of one,
+// a configuration may have it say whatever it likes. Secrets are masked all the same.
+func lockHeld(out string, secrets []string) *LockedError {
+	blocks := diagnostics(out)
+	if len(blocks) == 0 || !strings.HasPrefix(strings.Join(strings.Fields(blocks[0]), " "), "Error: Error acquiring the state lock") {
 		return nil
 	}
+	title, _, _ := strings.Cut(blocks[0], "\n\n")
+	if strings.Join(strings.Fields(title), " ") != "Error: Error acquiring the state lock" {
+		return nil
+	}
+	block := mask(blocks[0], secrets)
 	// Without a holder the lock could not be asked for at all, which is another failure.
-	_, info, ok := strings.Cut(out, "Lock Info:")
+	_, info, ok := strings.Cut(block, "Lock Info:")
 	if !ok {
 		return nil
 	}
 	e := &LockedError{}
 	for _, m := range lockInfo.FindAllStringSubmatch(info, 5) {
+		said := excerpt(m[2], maxLockField)
 		switch m[1] {
 		case "ID":
-			e.ID = m[2]
+			e.ID = said
 		case "Path":
-			e.Path = m[2]
+			e.Path = said
 		case "Operation":
-			e.Operation = m[2]
+			e.Operation = said
 		case "Who":
-			e.Who = m[2]
+			e.Who = said
 		case "Created":
-			e.Created = m[2]
+			e.Created = said
 		}
 	}
 	// The http backend says who holds the lock in the error, and describes the one that it could not take.
-	if m := httpLock.FindStringSubmatch(out); m != nil {
-		return &LockedError{ID: m[1]}
+	if m := httpLock.FindStringSubmatch(block); m != nil {
+		return &LockedError{ID: excerpt(m[1], maxLockField)}
 	}
 	return e
 }

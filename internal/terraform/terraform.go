@@ -245,7 +245,7 @@ func (d *Dir) failed(ctx context.Context, command string, err error, stderr, std
 
 // turnedDown is what Terraform says before it does anything: a *LockedError, a *StalePlanError or nil.
 func turnedDown(stderr string, secrets []string) error {
-	if locked := lockHeld(stderr); locked != nil {
+	if locked := lockHeld(stderr, secrets); locked != nil {
 		return locked
 	}
 	if hasTitle(stderr, "Error: Saved plan is stale") {

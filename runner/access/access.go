@@ -119,6 +119,9 @@ func (k *Keyring) grant(ctx context.Context, p phase, role string, sources map[s
 	}
 	g := &Grant{now: k.broker.opts.Now, since: k.broker.opts.Now()}
 	for _, name := range slices.Sorted(maps.Keys(sources)) {
+		if k.broker.roles() && leadsToCredentials(name) {
+			return failed(fmt.Errorf("env.%s.%s: it leads to credentials of the server itself, which no Terraform gets where the server's configuration allows roles: name a role in aws instead", p, name))
+		}
 		value, err := k.value(ctx, p, name, sources[name])
 		if err != nil {
 			return failed(err)
@@ -126,6 +129,9 @@ func (k *Keyring) grant(ctx context.Context, p phase, role string, sources map[s
 		g.add(name, value, sources[name].Text == "")
 	}
 	if role == "" {
+		if k.broker.roles() {
+			g.alone()
+		}
 		return g, nil
 	}
 	if err := k.broker.allowsRole(k.purpose.Repository, role); err != nil {
@@ -139,15 +145,35 @@ func (k *Keyring) grant(ctx context.Context, p phase, role string, sources map[s
 	g.add("AWS_ACCESS_KEY_ID", session.AccessKeyID, true)
 	g.add("AWS_SECRET_ACCESS_KEY", session.SecretAccessKey, true)
 	g.add("AWS_SESSION_TOKEN", session.SessionToken, true)
-	// Nothing of the machine's own stands beside them.
-	for _, kv := range [][2]string{{"AWS_CONFIG_FILE", "/dev/null"}, {"AWS_SHARED_CREDENTIALS_FILE", "/dev/null"}, {"AWS_EC2_METADATA_DISABLED", "true"}} {
-		g.add(kv[0], kv[1], false)
-	}
+	g.alone()
 	if region := k.workspace.Access.Region; region != "" {
 		g.add("AWS_REGION", region, false)
 		g.add("AWS_DEFAULT_REGION", region, false)
 	}
 	return g, nil
+}
+
+// alone has AWS's SDKs find nothing of the machine's own: neither the profiles of the user who runs Plumbline, nor the role
+// of the machine. They are good for assuming roles, so no Terraform gets them where the operator allows any role, not even
+// for a workspace that has none.
+func (g *Grant) alone() {
+	for _, kv := range [][2]string{{"AWS_CONFIG_FILE", "/dev/null"}, {"AWS_SHARED_CREDENTIALS_FILE", "/dev/null"}, {"AWS_EC2_METADATA_DISABLED", "true"}} {
+		g.add(kv[0], kv[1], false)
+	}
+}
+
+// roles reports whether the operator allows any role.
+func (b *Broker) roles() bool {
+	return slices.ContainsFunc(b.opts.Rules, func(r Rule) bool { return len(r.Roles) > 0 })
+}
+
+// leadsToCredentials reports a variable that tells AWS's SDKs where to get credentials.
+func leadsToCredentials(name string) bool {
+	switch name {
+	case "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED", "AWS_ROLE_ARN":
+		return true
+	}
+	return strings.HasPrefix(name, "AWS_CONTAINER_") || strings.HasPrefix(name, "AWS_WEB_IDENTITY_") || strings.HasPrefix(name, "AWS_EC2_METADATA_SERVICE_")
 }
 
 // value reads one value. For planning it is remembered.
@@ -212,17 +238,22 @@ func (k *Keyring) Pass(environ []string, set []*workspaces.Workspace) []string {
 	for _, name := range k.workspace.Access.Names() {
 		withheld[name] = true
 	}
-	roles := k.workspace.Access.PlanRole != "" || k.workspace.Access.ApplyRole != ""
+	roles := k.broker.roles() || k.workspace.Access.PlanRole != "" || k.workspace.Access.ApplyRole != ""
 	for _, r := range k.broker.opts.Rules {
-		roles = roles || len(r.Roles) > 0
 		for _, name := range r.Env {
 			withheld[name] = true
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(environ), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
-		return withheld[name] || roles && strings.HasPrefix(name, "AWS_") && !harmless(name)
+		return withheld[name] || roles && (strings.HasPrefix(name, "AWS_") && !harmless(name) || proves(name) && !slices.Contains(k.workspace.Env, name))
 	})
+}
+
+// proves reports a variable with which a CI job proves who it is: a role may trust the job, so a workspace that wants to have
+// it names it.
+func proves(name string) bool {
+	return strings.HasPrefix(name, "ACTIONS_ID_TOKEN_REQUEST_") || strings.HasPrefix(name, "TFC_WORKLOAD_IDENTITY_")
 }
 
 // harmless reports a variable of AWS's SDKs that holds no credentials and leads to none.
@@ -303,12 +334,17 @@ func (g *Grant) Check(plan []byte) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.caught)) {
-		if value := g.caught[name]; len(value) >= 8 && !variables[value] && strings.Contains(text, jsonText(value)) {
+		if value := g.caught[name]; len(value) >= 8 && !variables[value] && holds(text, value) {
 			return fmt.Errorf("%w: it is the value of %s, which Terraform was given for its environment alone. Nothing of the plan was kept. "+
 				"Take out of the configuration what reads the environment, or hand the value over as a variable that is sensitive", ErrHeld, name)
 		}
 	}
 	return nil
+}
+
+// holds reports whether a plan, as JSON, holds a value in one of the forms that configurations give it.
+func holds(plan, value string) bool {
+	return slices.ContainsFunc(terraform.SecretForms(value), func(form string) bool { return strings.Contains(plan, jsonText(form)) })
 }
 
 // String hides what is given.

@@ -144,10 +144,11 @@ func TestPass(t *testing.T) {
 	t.Parallel()
 	environ := []string{
 		"PATH=/bin", "AWS_PROFILE=admin", "AWS_ACCESS_KEY_ID=AKIA", "AWS_REGION=eu-west-1", "AWS_ENDPOINT_URL_STS=http://x", "AWS_WEB_IDENTITY_TOKEN_FILE=/t",
-		"HCLOUD_TOKEN=all", "HCLOUD_APPLY=write", "ARM_CLIENT_SECRET=x", "OPERATORS=x",
+		"HCLOUD_TOKEN=all", "HCLOUD_APPLY=write", "ARM_CLIENT_SECRET=x", "OPERATORS=x", "ACTIONS_ID_TOKEN_REQUEST_TOKEN=x",
 	}
 	hcloud := &workspaces.Workspace{Name: "h", Access: workspaces.Access{Apply: map[string]workspaces.Source{"HCLOUD_TOKEN": {Env: "HCLOUD_APPLY"}}}}
 	role := &workspaces.Workspace{Name: "r", Access: workspaces.Access{PlanRole: "arn:aws:iam::111122223333:role/plan"}}
+	named := &workspaces.Workspace{Name: "r", Env: []string{"ACTIONS_ID_TOKEN_REQUEST_TOKEN"}, Access: role.Access}
 	none := &workspaces.Workspace{Name: "n"}
 	for _, c := range []struct {
 		name  string
@@ -159,10 +160,11 @@ func TestPass(t *testing.T) {
 		{name: "nothing is named", w: none},
 		{name: "a variable of one phase", w: hcloud, gone: []string{"HCLOUD_TOKEN", "HCLOUD_APPLY"}},
 		{name: "a source of another workspace", w: none, set: []*workspaces.Workspace{hcloud, none, role}, gone: []string{"HCLOUD_APPLY"}},
-		{name: "roles", w: role, gone: []string{"AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"}},
+		{name: "roles", w: role, gone: []string{"AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"}},
+		{name: "roles, and a name", w: named, gone: []string{"AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"}},
 		{
 			name: "what the operator allows", w: none, rules: []access.Rule{{Repos: []string{"other/*"}, Roles: []string{"arn:aws:iam::111122223333:role/x"}, Env: []string{"OPERATORS"}}},
-			gone: []string{"AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "OPERATORS"},
+			gone: []string{"AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "OPERATORS", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"},
 		},
 	} {
 		got := access.New(access.Options{Rules: c.rules}).For(c.w, purpose).Pass(environ, c.set)
@@ -173,6 +175,31 @@ func TestPass(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
+	}
+}
+
+// TestNoWayToTheServersOwn: where the operator allows any role, a workspace without one gets nothing that leads to the
+// credentials of the server either.
+func TestNoWayToTheServersOwn(t *testing.T) {
+	t.Parallel()
+	b := access.New(access.Options{Rules: []access.Rule{{Repos: []string{"*/*"}, Roles: []string{"arn:aws:iam::111122223333:role/x"}}}})
+	grant, err := b.For(&workspaces.Workspace{Name: "n"}, purpose).Plan(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_EC2_METADATA_DISABLED=true"} {
+		if !slices.Contains(grant.Given().Set, want) {
+			t.Errorf("Terraform does not get %s: %q", want, grant.Given().Set)
+		}
+	}
+	for _, name := range []string{"AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_EC2_METADATA_DISABLED"} {
+		w := &workspaces.Workspace{Name: "n", Access: workspaces.Access{Plan: map[string]workspaces.Source{name: {Text: "x"}}}}
+		if _, err := b.For(w, purpose).Plan(t.Context()); err == nil || !strings.Contains(err.Error(), "env.plan."+name) {
+			t.Errorf("%s as text: %v", name, err)
+		}
+	}
+	if grant, err := access.New(access.Options{}).For(&workspaces.Workspace{Name: "n"}, purpose).Plan(t.Context()); err != nil || len(grant.Given().Set) > 0 {
+		t.Errorf("where no role is allowed: %q, %v", grant.Given().Set, err)
 	}
 }
 

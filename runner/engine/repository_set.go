@@ -156,5 +156,9 @@ func (c *clone) materialise(ctx context.Context, tree *gitrepo.Tree, commit, wor
 	if err != nil {
 		return changed, fmt.Errorf("%s, workspace %q: %w", c.id, workspace, err)
 	}
-	return changed, nil
+	strays, err := removeStrays(filepath.Join(site, "files"), files)
+	if err != nil {
+		return changed, fmt.Errorf("%s, workspace %q: %w", c.id, workspace, err)
+	}
+	return changed + strays, nil
 }

@@ -165,6 +165,22 @@ func TestCloneOfAChange(t *testing.T) {
 	if n, err := materialise(t, c, tip, "app", site); err != nil || n != 2 {
 		t.Errorf("another commit changed %d, %v; want 2", n, err)
 	}
+	// What an earlier run has left does not configure anything.
+	left := map[string]bool{"app/zz_override.tf": false, "app/x.auto.tfvars.json": false, "modules/m/more.tofu": false, "zz.tf.json": false, "app/out/z.tf": false, "app/built.zip": true, "app/.terraform.lock.hcl": true}
+	for name := range left {
+		path := filepath.Join(site, "files", name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("# left\n"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := materialise(t, c, tip, "app", site); err != nil || n != 5 {
+		t.Errorf("clearing up changed %d, %v; want 5", n, err)
+	}
+	for name, stays := range left {
+		if _, err := os.Stat(filepath.Join(site, "files", name)); (err == nil) != stays {
+			t.Errorf("%s stays: %v, want %v", name, err == nil, stays)
+		}
+	}
 	if _, err := materialise(t, c, tip, "none", site); err == nil || !strings.Contains(err.Error(), "none") {
 		t.Errorf("no such workspace: %v", err)
 	}

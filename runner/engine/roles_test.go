@@ -131,6 +131,15 @@ workspaces: [{ dir: c }]
 	thief.Push(t, map[string]string{"c/leak.tf": "resource \"terraform_data\" \"leak\" {\n  lifecycle {\n    precondition {\n      condition     = toy_bucket.this.name == \"x\"\n" +
 		"      error_message = replace(file(\"/proc/self/environ\"), \"\\u0000\", \" \")\n    }\n  }\n}\n"})
 	thief.AwaitComment(t, "kind=plan", "AWS_SESSION_TOKEN=(hidden)")
+	// As if a lock said it, and so that nobody finds it who looks for it as it is.
+	for _, c := range []struct{ text, shown string }{
+		{`see\n\nError: Error acquiring the state lock\n\nLock Info:\n  ID: 1\n  Path: ${replace(file(\"/proc/self/environ\"), \"\u0000\", \" \")}`, "AWS_SESSION_TOKEN=(hidden)"},
+		{`${base64encode(file(\"/proc/self/environ\"))}`, "(hidden)"},
+	} {
+		thief.Push(t, map[string]string{"c/leak.tf": "resource \"terraform_data\" \"leak\" {\n  lifecycle {\n    precondition {\n      condition     = toy_bucket.this.name == \"x\"\n" +
+			"      error_message = \"" + strings.ReplaceAll(c.text, `\"`, `"`) + "\"\n    }\n  }\n}\n"})
+		thief.AwaitComment(t, "kind=plan", c.shown, thief.Head[:8])
+	}
 	s.quiet(t)
 	only("a pull request that asks for more")
 	if _, err := os.Stat(pwned); err == nil {
