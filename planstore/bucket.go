@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -80,31 +81,60 @@ type object struct {
 	size int64
 }
 
-// openBucket opens the place that a location names, and says for people where that is, without credentials. Errors quote
-// no more of the location than can hold none.
-func openBucket(ctx context.Context, location string) (b bucket, place string, err error) {
+// addressLike is how an address begins whose slashes were mistyped. A directory of such a name can be had as ./NAME.
+var addressLike = regexp.MustCompile(`^\w+:/?[^/]`)
+
+// CheckLocation says what is wrong with a location as [Options.Location] takes it, without asking anybody. Its errors quote no
+// more of the location than can hold no credentials.
+func CheckLocation(location string) error {
+	_, _, err := parseLocation(location)
+	return err
+}
+
+// parseLocation tells a directory from an address of S3, which is nil for a directory.
+func parseLocation(location string) (dir string, inS3 *s3Location, err error) {
 	scheme, _, ok := strings.Cut(location, "://")
 	if !ok {
-		if location == "" {
-			return nil, "", errors.New("the location is empty: give a directory or s3://BUCKET/PREFIX")
+		switch {
+		case location == "":
+			return "", nil, errors.New("the location is empty: give a directory or s3://BUCKET/PREFIX")
+		case addressLike.MatchString(location):
+			kind, _, _ := strings.Cut(location, ":")
+			return "", nil, fmt.Errorf("the location begins with %s: and not with %s://: give s3://BUCKET/PREFIX, or a directory (one whose name begins so as ./%s:…)", kind, kind, kind)
 		}
-		return openDir(location)
+		return location, nil, nil
 	}
 	u, err := url.Parse(location)
 	if err != nil {
-		return nil, "", errors.New("the location is not a valid address: give a directory or s3://BUCKET/PREFIX")
+		return "", nil, errors.New("the location is not a valid address: give a directory or s3://BUCKET/PREFIX")
 	}
 	if u.User != nil {
-		return nil, "", fmt.Errorf("the location %s://… holds credentials: take them out and hand them over where the AWS SDK looks for them, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", scheme)
+		return "", nil, fmt.Errorf("the location %s://… holds credentials: take them out and hand them over where the AWS SDK looks for them, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", scheme)
 	}
 	switch scheme {
 	case "s3":
-		return openS3(ctx, u)
+		l, err := parseS3(u)
+		if err != nil {
+			return "", nil, err
+		}
+		return "", &l, nil
 	case "file":
 		if u.Host != "" || u.RawQuery != "" || !filepath.IsAbs(filepath.FromSlash(u.Path)) {
-			return nil, "", errors.New("the location is not of the form file:///ABSOLUTE/PATH")
+			return "", nil, errors.New("the location is not of the form file:///ABSOLUTE/PATH")
 		}
-		return openDir(filepath.FromSlash(u.Path))
+		return filepath.FromSlash(u.Path), nil, nil
 	}
-	return nil, "", fmt.Errorf("the location is of the unknown kind %q: give a directory, file:///PATH or s3://BUCKET/PREFIX", scheme)
+	return "", nil, fmt.Errorf("the location is of the unknown kind %q: give a directory, file:///PATH or s3://BUCKET/PREFIX", scheme)
+}
+
+// openBucket opens the place that a location names, and says for people where that is, without credentials.
+func openBucket(ctx context.Context, location string) (b bucket, place string, err error) {
+	dir, inS3, err := parseLocation(location)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case inS3 != nil:
+		return openS3(ctx, *inS3)
+	}
+	return openDir(dir)
 }

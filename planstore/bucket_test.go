@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -269,6 +271,9 @@ func TestLocationsThatAreRefused(t *testing.T) {
 	for location, want := range map[string]string{
 		"":                                       "the location is empty",
 		"ftp://host/dir":                         `unknown kind "ftp"`,
+		"s3:/canary":                             "the location begins with s3: and not with s3://: give s3://BUCKET/PREFIX, or a directory (one whose name begins so as ./s3:…)",
+		"s3:canary/p":                            "the location begins with s3: and not with s3://",
+		"file:/canary":                           "the location begins with file: and not with file://",
 		"file://host/dir":                        "not of the form file:///ABSOLUTE/PATH",
 		"file:///dir?canary=1":                   "not of the form file:///ABSOLUTE/PATH",
 		"s3:///prefix":                           "names no bucket",
@@ -288,7 +293,54 @@ func TestLocationsThatAreRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("open %q says %v; want %q, without quoting what may be secret", location, err, want)
 		}
+		// All but the region, which the environment may have, is told without it.
+		if checked := CheckLocation(location); (checked == nil) != strings.Contains(want, "region") || checked != nil && checked.Error() != err.Error() {
+			t.Errorf("check %q says %v; to open it says %v", location, checked, err)
+		}
 	}
+}
+
+func TestLocationsThatAreDirectories(t *testing.T) {
+	t.Parallel()
+	for _, location := range []string{"plans", "./s3:b", "/srv/s3:b", "../s3:/b", "a b:c", "file:///srv/plans", "s3://bucket/p?region=eu-central-1"} {
+		if err := CheckLocation(location); err != nil {
+			t.Errorf("%q: %v", location, err)
+		}
+	}
+}
+
+// What keeps a request from meeting S3 at all is told with what to do about it.
+func TestS3ThatIsNotMet(t *testing.T) {
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
+		"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_CONFIG_FILE", os.DevNull)
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Setenv("AWS_MAX_ATTEMPTS", "1")
+	get := func(location string) error {
+		b, _, err := openBucket(t.Context(), location)
+		if err == nil {
+			_, err = b.Get(t.Context(), "a", 0)
+		}
+		return err
+	}
+	told := func(err error, want string) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %q", err, want)
+		}
+	}
+	told(get("s3://plans?endpoint=http://127.0.0.1:1"), `bucket "plans": no AWS credentials could be had: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE where plumbline runs`)
+	told(get("s3://plans?region=eu-central-1&profile=nope"), "location s3://plans: there is no AWS profile \"nope\": correct profile in the location, or AWS_PROFILE")
+	t.Setenv("AWS_ACCESS_KEY_ID", "x")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "canary")
+	told(get("s3://plans?endpoint=http://127.0.0.1:1"), `bucket "plans": the service cannot be reached: check the endpoint, and the network`)
+	told(get("s3://plans?endpoint=http://nowhere.invalid"), `bucket "plans": the service cannot be reached: `)
+	// Not every resolver says so.
+	unknown := &net.DNSError{Err: "no such host", Name: "nowhere.invalid", IsNotFound: true}
+	told((&s3Bucket{name: "plans"}).explain(&net.OpError{Op: "dial", Err: unknown}), `there is no host "nowhere.invalid": check the endpoint, the region and this machine's DNS`)
 }
 
 // contentOf is a content that is known already.

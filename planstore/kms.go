@@ -292,7 +292,10 @@ func explainKMS(id string, err error) error {
 	case "InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature":
 		return failed("AWS refuses the credentials: check the access key, its secret, and this machine's clock")
 	}
-	return failed("it does not answer")
+	if what := unmet(err); what != "" {
+		return failed(what)
+	}
+	return failed("it does not answer as it should")
 }
 
 // onlyPlans says what a lost key costs.

@@ -304,7 +304,12 @@ func TestKMSSaysWhatIsWrong(t *testing.T) {
 		{"no answer", func(t *testing.T) {
 			t.Setenv("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:1")
 			t.Setenv("AWS_MAX_ATTEMPTS", "2")
-		}, func() {}, "it does not answer", "it does not answer"},
+		}, func() {}, "the service cannot be reached: check the endpoint", "the service cannot be reached"},
+		{"no credentials", func(t *testing.T) {
+			t.Setenv("AWS_ACCESS_KEY_ID", "")
+			t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+			t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+		}, func() {}, "no AWS credentials could be had: set AWS_ACCESS_KEY_ID", "no AWS credentials could be had"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.break_(t)
@@ -350,7 +355,7 @@ func TestALostKMSKeyLosesPlansOnly(t *testing.T) {
 	options.KMSKey = aws.AddKey(awstest.Region)
 	s = open(t, options)
 	err := s.Verify(t.Context(), lost.ID)
-	if !is(err, planstore.OtherKey) || !strings.Contains(err.Error(), "if the key is lost, delete it and plan again (nothing but the plan is lost: Terraform's state is not in it)") {
+	if !is(err, planstore.OtherKey) || !strings.Contains(err.Error(), "if the key is lost, take it away with `plumbline plans prune --broken` and plan again (nothing but the plan is lost: Terraform's state is not in it)") {
 		t.Errorf("with another key: %v", err)
 	}
 	again := put(t, s, planstore.Plan{Workspace: "a"})

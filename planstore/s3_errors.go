@@ -76,6 +76,9 @@ func (b *s3Bucket) explain(err error) error {
 			return fmt.Errorf("bucket %q cannot use the key of its encryption: check sse and kms_key of the location, and that these credentials may use that key: %w", b.name, err)
 		}
 	}
+	if what := unmet(err); what != "" {
+		return fmt.Errorf("bucket %q: %s: %w", b.name, what, err)
+	}
 	var tried *retry.MaxAttemptsError
 	if errors.As(err, &tried) {
 		return fmt.Errorf("bucket %q did not answer as it should, %d times: try again later: %w", b.name, tried.Attempt, err)

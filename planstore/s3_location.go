@@ -14,7 +14,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/logging"
@@ -101,11 +100,7 @@ func (l s3Location) place() string { return strings.TrimSuffix("s3://"+l.bucket+
 
 // openS3 opens a bucket. What the address leaves out comes from where the AWS SDK looks by default: environment, shared
 // files, the machine's role.
-func openS3(ctx context.Context, u *url.URL) (bucket, string, error) {
-	l, err := parseS3(u)
-	if err != nil {
-		return nil, "", err
-	}
+func openS3(ctx context.Context, l s3Location) (bucket, string, error) {
 	settings, err := loadAWS(ctx, l.region, l.profile)
 	if err != nil {
 		return nil, "", fmt.Errorf("location %s: %w", l.place(), err)
@@ -151,7 +146,7 @@ func loadAWS(ctx context.Context, region, profile string) (aws.Config, error) {
 	}
 	settings, err := config.LoadDefaultConfig(ctx, load...)
 	if err != nil {
-		return aws.Config{}, err
+		return aws.Config{}, explainSettings(err)
 	}
 	tries := settings.RetryMaxAttempts
 	if tries <= 0 {
@@ -176,16 +171,4 @@ func loadAWS(ctx context.Context, region, profile string) (aws.Config, error) {
 		settings.Credentials = discreet(settings.Credentials)
 	}
 	return settings, nil
-}
-
-// discreet keeps what a program has printed out of errors: half of it may be credentials.
-func discreet(p aws.CredentialsProvider) aws.CredentialsProvider {
-	return aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
-		c, err := p.Retrieve(ctx)
-		var process *processcreds.ProviderError
-		if errors.As(err, &process) {
-			err = errors.New("the credential_process of the AWS profile failed, or printed something else than credentials: run it by hand")
-		}
-		return c, err
-	})
 }

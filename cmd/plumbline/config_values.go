@@ -140,7 +140,12 @@ func (r *configReader) planStore(s setting, base, otherwise string) string {
 	case isURL && scheme != "s3" && scheme != "file":
 		r.wrong(s.place, "write a directory, or s3://BUCKET/PREFIX", "plan_store has the scheme %s", shown(scheme))
 		return ""
-	case isURL:
+	}
+	if err := planstore.CheckLocation(s.text); err != nil {
+		r.wrong(s.place, "docs/plan-store.md lists what it takes", "plan_store: %v", err)
+		return ""
+	}
+	if isURL {
 		return s.text
 	}
 	return r.absolute(s, "plan_store", base, s.text)
