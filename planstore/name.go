@@ -23,7 +23,7 @@ type kind struct {
 }
 
 var (
-	kindPlan    = kind{"plan", "plan", "delete it and plan again", " (nothing but the plan is lost: Terraform's state is not in it)"}
+	kindPlan    = kind{"plan", "plan", "take it away with `plumbline plans prune --broken` and plan again", " (nothing but the plan is lost: Terraform's state is not in it)"}
 	kindApplied = kind{"applied", "record of an apply", "the next apply takes its place, or remove it from the store by hand", " (Terraform's state is not in it)"}
 	kindState   = kind{"state", "kept state", "bring it back from a backup of the store; delete it only when the real state is known to be good", ""}
 )

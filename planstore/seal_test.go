@@ -162,7 +162,7 @@ func TestOtherKeysAreNamed(t *testing.T) {
 		t.Error(err)
 	}
 	err := s.Verify(t.Context(), p.ID)
-	if err == nil || !strings.Contains(err.Error(), "the key given has only ") || !strings.Contains(err.Error(), "if another Plumbline keeps plans here, give one of the two a place of its own; or, if the key is lost, delete it and plan again (nothing but the plan is lost: Terraform's state is not in it)") {
+	if err == nil || !strings.Contains(err.Error(), "the key given has only ") || !strings.Contains(err.Error(), "if another Plumbline keeps plans here, give one of the two a place of its own; or, if the key is lost, take it away with `plumbline plans prune --broken` and plan again (nothing but the plan is lost: Terraform's state is not in it)") {
 		t.Errorf("verify says %v, want both keys' ids and what to do", err)
 	}
 	for _, key := range []string{key1, key2} {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -29,7 +31,7 @@ func (p *program) plansStore(c *cli.Context) (*planstore.Store, error) {
 			return nil, err
 		}
 		defer co.close()
-		return p.openStore(c, co)
+		return p.lookIntoStore(c, co)
 	}
 	o, err := p.serverStore(c)
 	if err != nil {
@@ -48,6 +50,36 @@ func (p *program) plansStore(c *cli.Context) (*planstore.Store, error) {
 	}
 	if o.Repository, err = chooseRepository(all, c.String("repository"), here); err != nil {
 		return nil, err
+	}
+	return planstore.Open(c.Context, o)
+}
+
+// lookIntoStore opens the store of the checkout to look into it, and makes no
+// key for that: one that was just made opens nothing, and hides that the name
+// of the right one was mistyped.
+func (p *program) lookIntoStore(c *cli.Context, co *checkout) (*planstore.Store, error) {
+	o, err := p.checkoutStore(c, co)
+	if err != nil {
+		return nil, err
+	}
+	if o.Key == "" && !fileExists(o.KeyFile) {
+		missing := fmt.Errorf("there is no key at %s: give the one that the plans were sealed with, with --plan-key-file, PLUMBLINE_PLAN_KEY_FILE or PLUMBLINE_PLAN_KEY", o.KeyFile)
+		if c.String("plan-key-file") != "" {
+			return nil, missing
+		}
+		stored, err := planstore.Repositories(c.Context, o.Location)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(stored, o.Repository) {
+			return nil, missing
+		}
+		// Nothing was ever stored: there is nothing to open, and nobody keeps this key.
+		var none [32]byte
+		if _, err := rand.Read(none[:]); err != nil {
+			return nil, err
+		}
+		o.Key = base64.StdEncoding.EncodeToString(none[:])
 	}
 	return planstore.Open(c.Context, o)
 }
@@ -76,6 +108,9 @@ func (p *program) serverStore(c *cli.Context) (planstore.Options, error) {
 			o.KeyFile = filepath.Join(where.state, "plan.key")
 		}
 	}
+	if err := planstore.CheckLocation(o.Location); err != nil {
+		return planstore.Options{}, fmt.Errorf("open plan store: %w", err)
+	}
 	if !strings.Contains(o.Location, "://") && !fileExists(o.Location) {
 		return planstore.Options{}, fmt.Errorf("there is no plan store at %s: has `plumbline serve` run with this configuration?", o.Location)
 	}
@@ -89,10 +124,14 @@ func (p *program) serverStore(c *cli.Context) (planstore.Options, error) {
 // does.
 func (p *program) givenLocation(c *cli.Context) string {
 	location := c.String("plan-store")
-	if location != "" && !strings.Contains(location, "://") && !filepath.IsAbs(location) {
-		location = filepath.Join(c.String("chdir"), location)
+	if location == "" || strings.Contains(location, "://") || filepath.IsAbs(location) || planstore.CheckLocation(location) != nil {
+		return location
 	}
-	return location
+	dir := filepath.Join(c.String("chdir"), location)
+	if planstore.CheckLocation(dir) != nil {
+		return "./" + dir // it said ./s3:…, and Join takes that away
+	}
+	return dir
 }
 
 // chooseRepository finds whose plans are meant among those that a store holds:

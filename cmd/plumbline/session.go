@@ -103,9 +103,18 @@ func (co *checkout) identity() string {
 
 // openStore opens the plan store of the checkout's repository.
 func (p *program) openStore(c *cli.Context, co *checkout) (*planstore.Store, error) {
-	where, err := p.paths(c)
+	o, err := p.checkoutStore(c, co)
 	if err != nil {
 		return nil, err
+	}
+	return planstore.Open(c.Context, o)
+}
+
+// checkoutStore says where the plans of the checkout's repository are kept.
+func (p *program) checkoutStore(c *cli.Context, co *checkout) (planstore.Options, error) {
+	where, err := p.paths(c)
+	if err != nil {
+		return planstore.Options{}, err
 	}
 	location := p.givenLocation(c)
 	if location == "" {
@@ -115,13 +124,13 @@ func (p *program) openStore(c *cli.Context, co *checkout) (*planstore.Store, err
 	if keyFile == "" {
 		keyFile = filepath.Join(where.state, "plan.key")
 	}
-	return planstore.Open(c.Context, planstore.Options{
+	return planstore.Options{
 		Location:   location,
 		KeyFile:    keyFile,
 		Key:        p.getenv("PLUMBLINE_PLAN_KEY"),
 		KMSKey:     c.String("plan-kms-key"),
 		Repository: co.identity(),
-	})
+	}, nil
 }
 
 // openRunner builds the engine over a checkout, top to bottom.
