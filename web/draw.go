@@ -111,7 +111,7 @@ type chartView struct {
 	Areas   []string
 	Unknown []chartSpan // when no look came to an answer, or nobody looked
 	Fixed   []string    // where something was corrected, 0 to 1000
-	Most    string
+	Most    string      // in words: how many findings there were at most
 	From    moment
 	Middle  moment
 	Text    string
@@ -163,7 +163,11 @@ func chart(looks []engine.Look, since, now time.Time) *chartView {
 			drawn++
 		}
 	}
-	v.Most = number(most)
-	v.Text = plural(len(looks), "change") + " of what was seen since then, of which " + number(drawn) + " with findings; at most " + plural(most, "finding") + " at once"
+	v.Most = "no findings"
+	v.Text = plural(len(looks), "change") + " of what was seen since then, none with findings"
+	if drawn > 0 {
+		v.Most = "findings, " + number(most) + " at most"
+		v.Text = plural(len(looks), "change") + " of what was seen since then, " + number(drawn) + " with findings; at most " + plural(most, "finding") + " at once"
+	}
 	return v
 }

@@ -143,8 +143,10 @@ func (s *site) run(ctx context.Context, q *query) (any, error) {
 		switch {
 		case d.Fresh != nil:
 			title = "What was reviewed"
-		case r.Kind == engine.KindApply && (r.Status == engine.Applied || r.Status == engine.Partly):
+		case r.Kind == engine.KindApply && r.Status == engine.Applied:
 			title = "What was applied"
+		case r.Kind == engine.KindApply && r.Status == engine.Partly:
+			title = "The plan, of which a part was applied"
 		}
 		v.Plans = append(v.Plans, planOf(title, d.Diff, id, action, first, &room))
 	}

@@ -37,7 +37,9 @@ func TestTheMostUrgentStateIsShown(t *testing.T) {
 	}{
 		{WorkspaceCard{}, false, StateNew},
 		{WorkspaceCard{Sweep: SweepNever}, false, StateNew},
-		{WorkspaceCard{Sweep: SweepNever, LastStatus: Applied}, false, StateApplied},
+		{WorkspaceCard{Sweep: SweepNever, LastStatus: Applied, AppliedAt: time.Unix(1, 0)}, false, StateApplied},
+		{WorkspaceCard{Sweep: SweepNever, LastStatus: Superseded, AppliedAt: time.Unix(1, 0)}, false, StateApplied},
+		{WorkspaceCard{Sweep: SweepClean, LastStatus: Skipped}, false, StateHeld},
 		{WorkspaceCard{Sweep: SweepClean}, false, StateInSync},
 		{WorkspaceCard{Sweep: SweepClean, Changes: planned}, false, StatePlanned},
 		{WorkspaceCard{Sweep: SweepClean, Changes: planned[:1]}, false, StateInSync},

@@ -155,7 +155,7 @@ func (c *WorkspaceCard) stateOf(applying bool) WorkspaceState {
 		return StateApplying
 	case c.LastStatus == Failed, c.LastStatus == Partly, c.LastStatus == Interrupted:
 		return StateFailed
-	case c.LastStatus == Held:
+	case c.LastStatus == Held, c.LastStatus == Skipped:
 		return StateHeld
 	case c.Sweep == SweepDrifted:
 		return StateDrifted
@@ -167,7 +167,7 @@ func (c *WorkspaceCard) stateOf(applying bool) WorkspaceState {
 		return StatePlanned
 	case c.Sweep == SweepClean:
 		return StateInSync
-	case c.LastStatus == Applied, c.LastStatus == Unchanged:
+	case !c.AppliedAt.IsZero():
 		return StateApplied
 	}
 	return StateNew
