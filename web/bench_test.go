@@ -1,0 +1,61 @@
+package web_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/plumbline-dev/plumbline/web"
+)
+
+// BenchmarkWorkspacesPage is the first page with 10,000 workspaces, of which a third have drifted or are planned.
+func BenchmarkWorkspacesPage(b *testing.B) {
+	views := look(b, "")
+	views.tx(b, func(ctx context.Context, tx *sql.Tx) {
+		do := func(query string, args ...any) {
+			if _, err := tx.ExecContext(ctx, query, args...); err != nil {
+				b.Fatal(err)
+			}
+		}
+		settings := `{"name":"x","env":["` + strings.Repeat("TOY_LONG_NAME,", 60) + `"]}`
+		for r := range 20 {
+			repo := fmt.Sprintf("github/acme/live-%02d", r)
+			do(`INSERT INTO repository VALUES ($1, 'github', 'acme', $2, 'main', '', 0, '', 0, 0, 0, 0, 0, '')`, repo, fmt.Sprint("live-", r))
+			do(`INSERT INTO change VALUES ($1, 1, 'Change it', 'ann', 'open', 0, 0, 'f', 'c', 'main', 'b', '', 'https://github.com/acme/live/pull/1', 0, 0, '', $1, 0)`, repo)
+			do(`INSERT INTO operation VALUES ($1, 1, $1, 1, 'plan', 'pushed', 'ann', 'main', 'b', 'h', 'c', '', '', '', '', 0, 'done', 0, 0, 0, 0, 0, '', 0, 0)`, repo)
+			for i := range 500 {
+				dir := fmt.Sprintf("env-%d/part-%03d", i%10, i)
+				state := []string{"clean", "clean", "drifted", "unknown"}[i%4]
+				do(`INSERT INTO workspace VALUES ($1, $2, $2, 1, $3, '0123456789abcdef', $4, 'applied')`, repo, dir, settings, noon.UnixMilli())
+				do(`INSERT INTO sweep VALUES ($1, $2, '', '1h', 0, 0, $3, 0, '', '', 0, $3, $4, $3, 0, '', $3, 0)`, repo, dir, noon.UnixMilli(), state)
+				if state == "drifted" {
+					do(`INSERT INTO finding VALUES ($1, $2, 'k', 'toy_bucket.a', 'resource', 'outside', 1, 1, 0, 0, 0, 0, 0, 0, '')`, repo, dir)
+				}
+				if i%10 == 0 {
+					do(`INSERT INTO run VALUES ($1, $2, $2, $3, $3, 0, 'plan', 'planned', '', '', '', '', '', '', '', '', 0, 0, '', 1, 0, 0, 0, 0)`, repo+dir, repo, dir)
+				}
+			}
+		}
+	})
+	handler := web.New(web.Options{Engine: &desk{}, Views: views, Log: slog.New(slog.DiscardHandler)})
+	for _, path := range []string{"/", "/?q=env-3&state=drifted", "/?from=9900"} {
+		b.Run(strings.NewReplacer("/", "page", "?", " ").Replace(path), func(b *testing.B) {
+			size := 0
+			for b.Loop() {
+				recorder, req := httptest.NewRecorder(), httptest.NewRequest("GET", "http://localhost"+path, nil)
+				req.RemoteAddr = "127.0.0.1:1"
+				handler.ServeHTTP(recorder, req)
+				if recorder.Code != http.StatusOK {
+					b.Fatal(recorder.Code, recorder.Body)
+				}
+				size = recorder.Body.Len()
+			}
+			b.ReportMetric(float64(size), "B/page")
+		})
+	}
+}
