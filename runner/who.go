@@ -36,7 +36,8 @@ func (r *Runner) trace(ctx context.Context, s *site, o DriftOptions, plan *tfjso
 			drifted[rc.Address] = rc.Change
 		}
 	}
-	environ := append(terraform.Environ(s.keys.Pass(r.opts.Environ, r.opts.Set.Workspaces), w.Env), s.grant.Given().Set...)
+	environ := terraform.Environ(s.keys.Pass(r.opts.Environ, r.opts.Set.Workspaces), w.Env)
+	given, ambient := s.grant.Given().Set, s.keys.Ambient(s.grant, r.opts.Set.Workspaces)
 	first := rand.IntN(max(1, len(v.Findings)))
 	for i := range v.Findings {
 		j := &v.Findings[(first+i)%len(v.Findings)]
@@ -51,8 +52,8 @@ func (r *Runner) trace(ctx context.Context, s *site, o DriftOptions, plan *tfjso
 			}
 		}
 		events := r.opts.Trail.Who(ctx, cloudtrail.Query{
-			Scope: r.opts.Repository + " " + w.Name, Type: j.Type, Values: openTexts(was.Before, was.BeforeSensitive), Since: since, Environ: environ,
-			Own: w.Access.Roles(),
+			Scope: r.opts.Repository + " " + w.Name, Type: j.Type, Values: openTexts(was.Before, was.BeforeSensitive), Since: since,
+			Environ: environ, Given: given, Ambient: ambient, Own: w.Access.Roles(),
 		})
 		for _, e := range events {
 			j.Who = append(j.Who, drift.Trace{At: e.At, By: e.Principal, From: e.Address, Event: e.Name, Service: e.Service})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,18 +47,20 @@ type client struct {
 
 // client opens CloudTrail where events of a resource are.
 func (t *Trail) client(ctx context.Context, q Query) (*client, error) {
-	environ := map[string]string{}
-	for _, kv := range q.Environ {
-		if name, value, ok := strings.Cut(kv, "="); ok {
-			environ[name] = value
-		}
+	machine, environ := variables(q.Environ), variables(q.Environ, q.Given)
+	profile := ""
+	if q.Ambient {
+		profile = environ["AWS_PROFILE"]
 	}
-	settings, err := t.load(ctx, environ["AWS_PROFILE"])
+	settings, err := t.load(ctx, profile)
 	if err != nil {
 		return nil, err
 	}
-	if key := environ["AWS_ACCESS_KEY_ID"]; key != "" {
+	switch key := environ["AWS_ACCESS_KEY_ID"]; {
+	case key != "":
 		settings.Credentials = aws.NewCredentialsCache(credentials.NewStaticCredentialsProvider(key, environ["AWS_SECRET_ACCESS_KEY"], environ["AWS_SESSION_TOKEN"]))
+	case !q.Ambient:
+		return nil, errors.New("Terraform gets no access key here, and those of Plumbline itself are not for it: name a role in aws of plumbline.yaml")
 	}
 	c := &client{region: cmp.Or(environ["AWS_REGION"], environ["AWS_DEFAULT_REGION"], settings.Region)}
 	service := ""
@@ -79,11 +82,22 @@ func (t *Trail) client(ctx context.Context, q Query) (*client, error) {
 	c.api = cloudtrail.NewFromConfig(settings, func(o *cloudtrail.Options) {
 		o.Region = c.region
 		o.HTTPClient = &limited{o.HTTPClient, t.limit(c.region)}
-		if endpoint := cmp.Or(environ["AWS_ENDPOINT_URL_CLOUDTRAIL"], environ["AWS_ENDPOINT_URL"]); endpoint != "" {
+		if endpoint := cmp.Or(machine["AWS_ENDPOINT_URL_CLOUDTRAIL"], machine["AWS_ENDPOINT_URL"]); endpoint != "" {
 			o.BaseEndpoint = aws.String(endpoint)
 		}
 	})
 	return c, nil
+}
+
+// variables reads environments, of which a later one counts before those that precede it.
+func variables(environs ...[]string) map[string]string {
+	values := map[string]string{}
+	for _, kv := range slices.Concat(environs...) {
+		if name, value, ok := strings.Cut(kv, "="); ok {
+			values[name] = value
+		}
+	}
+	return values
 }
 
 // load reads the SDK's settings once for each profile: credentials are kept with them.
@@ -219,13 +233,31 @@ func (t *Trail) lookup(ctx context.Context, c *client, q question, now time.Time
 			}
 		}
 	}
+	t.remember(q, records)
+	return records, nil
+}
+
+// remember keeps an answer for a while. What is too old goes, and of the rest so much that it all stays bounded: an answer
+// may have many records.
+func (t *Trail) remember(q question, records []record) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.answers) >= remembered {
-		clear(t.answers)
+	now, size := t.now(), 1+len(records)
+	for other, a := range t.answers {
+		if other == q || !now.Before(a.until) {
+			delete(t.answers, other)
+			continue
+		}
+		size += 1 + len(a.records)
 	}
-	t.answers[q] = answer{records, t.now().Add(rememberedFor)}
-	return records, nil
+	for other, a := range t.answers {
+		if size <= remembered {
+			break
+		}
+		size -= 1 + len(a.records)
+		delete(t.answers, other)
+	}
+	t.answers[q] = answer{records, now.Add(rememberedFor)}
 }
 
 // explain turns what AWS says into what to do about it.

@@ -45,11 +45,15 @@ type Query struct {
 	Values map[string]string
 	// Since is when it was last known not to be changed. Nobody is named if it is zero.
 	Since time.Time
-	// Environ is Terraform's environment, as os.Environ returns it: whose credentials and region are used. What it does
-	// not say comes from where the SDK looks by default.
-	Environ []string
+	// Environ is what Terraform gets of the environment of the machine, as os.Environ returns it, and Given what it gets
+	// besides, which counts first: whose credentials and region are used. Endpoints are those of the machine alone: whoever
+	// writes plumbline.yaml does not say where Plumbline sends its requests.
+	Environ, Given []string
+	// Ambient says that Terraform could also use what the SDK finds by default where Plumbline runs. Without it nothing is
+	// asked unless there is an access key.
+	Ambient bool
 	// Own are the ARNs of roles that Plumbline takes on. What Plumbline's Terraform did in one of them, or with the very
-	// credentials of Environ, is left out.
+	// credentials that it has, is left out.
 	Own []string
 }
 
@@ -76,8 +80,8 @@ const (
 	keeps = 90 * 24 * time.Hour
 	// rememberedFor is how long an answer is remembered. Later ones may hold more: events come in late.
 	rememberedFor = 5 * time.Minute
-	// remembered is how many answers are.
-	remembered = 5_000
+	// remembered is how many answers and records of them are, at most: some tens of megabytes.
+	remembered = 20_000
 	// restFor is how long nothing is asked for a scope after CloudTrail has refused.
 	restFor = 15 * time.Minute
 	// usualPause is what Options.Pause says.

@@ -320,3 +320,32 @@ func TestOddRegions(t *testing.T) {
 		t.Errorf("got %s, want what is in the region of the environment", told(got))
 	}
 }
+
+// TestWhoseCredentials: the process's own credentials are used only where Terraform could use them, too, and nobody's go where
+// plumbline.yaml says.
+func TestWhoseCredentials(t *testing.T) {
+	s, elsewhere := newServer(t), newServer(t)
+	s.AddEvent(stopped())
+	s.Setenv(t)
+	ask := func(ambient bool, given ...string) (int, string) {
+		var log bytes.Buffer
+		q := instance(s)
+		q.Environ, q.Given, q.Ambient = nil, given, ambient
+		got := hurried(cloudtrail.Options{Log: slog.New(slog.NewTextHandler(&log, nil))}).Who(t.Context(), q)
+		return len(got), log.String()
+	}
+	for _, given := range [][]string{nil, {"AWS_PROFILE=default"}, {"AWS_REGION=eu-central-1"}} {
+		if n, log := ask(false, given...); n != 0 || len(s.Calls()) != 0 || !strings.Contains(log, "name a role") {
+			t.Errorf("with %q it was told of %d events after %d requests, and the log has %q", given, n, len(s.Calls()), log)
+		}
+	}
+	if n, log := ask(true); n != 1 {
+		t.Errorf("where Terraform has them, too, it was told of %d events: %s", n, log)
+	}
+	key := []string{"AWS_ACCESS_KEY_ID=" + awstest.AccessKey, "AWS_SECRET_ACCESS_KEY=" + awstest.SecretKey}
+	for _, endpoint := range []string{"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_CLOUDTRAIL"} {
+		if n, log := ask(false, append(key, endpoint+"="+elsewhere.URL)...); n != 1 || len(elsewhere.Calls()) != 0 {
+			t.Errorf("with %s in plumbline.yaml it was told of %d events, and %d requests went there: %s", endpoint, n, len(elsewhere.Calls()), log)
+		}
+	}
+}
