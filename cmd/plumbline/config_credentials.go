@@ -52,7 +52,9 @@ func (r *configReader) credentialRules(c *serverConfig, n *yaml.Node) {
 					argv = append(argv, s.text)
 				}
 			}
-			if len(argv) > 0 {
+			if len(argv) > 0 && strings.Contains(argv[0], "/") && !filepath.IsAbs(argv[0]) {
+				r.wrong(r.at(command), "write the whole path of the program, or its name alone if it is on PATH", "commands of credentials has %s, which no plumbline.yaml can name", shown(argv[0]))
+			} else if len(argv) > 0 {
 				rule.Commands = append(rule.Commands, argv)
 			}
 		}

@@ -100,9 +100,12 @@ func (b *Broker) run(ctx context.Context, argv []string) (string, error) {
 	failed := func(format string, args ...any) (string, error) {
 		return "", fmt.Errorf("run %s for the value: %s (what it printed is not shown, because it may hold secrets: run it by hand)", argv[0], fmt.Sprintf(format, args...))
 	}
+	notRun := func(err error) (string, error) {
+		return "", fmt.Errorf("run %s for the value: %w", argv[0], pathless(err))
+	}
 	program, err := b.program(argv[0])
 	if err != nil {
-		return failed("%v", err)
+		return notRun(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandPatience)
 	defer cancel()
@@ -127,7 +130,7 @@ func (b *Broker) run(ctx context.Context, argv []string) (string, error) {
 	case errors.As(err, &exit):
 		return failed("it ended with %s", exit.ProcessState)
 	case err != nil:
-		return failed("%v", pathless(err))
+		return notRun(err)
 	}
 	return out.kept.String(), nil
 }

@@ -88,10 +88,34 @@ func TestBadValues(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "env.plan.TOKEN") {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
+			ran := strings.Contains(c.want, "exit status") || strings.Contains(c.name, "without end")
+			if err != nil && strings.Contains(err.Error(), "what it printed") != ran {
+				t.Errorf("whether something was printed: %v", err)
+			}
 			if err != nil && strings.Contains(strings.ReplaceAll(err.Error(), c.name, ""), "canary") && !strings.Contains(err.Error(), `["yes"`) {
 				t.Errorf("the error holds a value: %v", err)
 			}
 		})
+	}
+}
+
+// TestProgramsOfTheDirectory: PATH may name the directory that Plumbline runs in, and nothing in it is run.
+func TestProgramsOfTheDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("bin", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"token", "bin/token"} {
+		if err := os.WriteFile(name, []byte("#!/bin/sh\necho canary\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := &workspaces.Workspace{Name: "a", Access: workspaces.Access{Plan: map[string]workspaces.Source{"TOKEN": {Command: []string{"token"}}}}}
+	for _, path := range []string{".", "bin", ""} {
+		_, err := access.New(access.Options{Environ: []string{"PATH=" + path}, Anything: true}).For(w, purpose).Plan(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "not on PATH") {
+			t.Errorf("with PATH=%s: %v", path, err)
+		}
 	}
 }
 
@@ -101,6 +125,7 @@ func TestRules(t *testing.T) {
 	const arn = "arn:aws:iam::111122223333:role/"
 	rules := []access.Rule{
 		{Repos: []string{"acme/live", "hub/beta/*"}, Roles: []string{arn + "team/*"}, Env: []string{"HOME"}},
+		{Repos: []string{"wide/*"}, Roles: []string{"arn:aws:iam::*/plan"}},
 		{Repos: []string{"acme/*"}, Files: []string{"/etc/hostname"}, Commands: [][]string{{"echo", "one"}}},
 	}
 	for _, c := range []struct {
@@ -114,6 +139,7 @@ func TestRules(t *testing.T) {
 		{"other/beta/x", workspaces.Access{PlanRole: arn + "team/plan"}, false},
 		{"hub/acme/other", workspaces.Access{PlanRole: arn + "team/plan"}, false},
 		{"hub/acme/live", workspaces.Access{PlanRole: arn + "admin"}, false},
+		{"hub/wide/x", workspaces.Access{PlanRole: arn + "plan"}, false},
 		{"hub/acme/live", workspaces.Access{PlanRole: "arn:aws:iam::999900000000:role/team/plan"}, false},
 		{"hub/acme/live", workspaces.Access{Plan: map[string]workspaces.Source{"A": {Env: "HOME"}}}, true},
 		{"hub/acme/live", workspaces.Access{Plan: map[string]workspaces.Source{"A": {Env: "PATH"}}}, false},
