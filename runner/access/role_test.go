@@ -278,6 +278,29 @@ func TestSources(t *testing.T) {
 	}
 }
 
+// TestNoPermitForNoName: a workspace without a name is not the one that no permit is for.
+func TestNoPermitForNoName(t *testing.T) {
+	s, w, b := stage(t)
+	w.Name = ""
+	if _, err := b.For(w, purpose).Apply(t.Context(), gate.Permit{}); err == nil || len(s.Sessions()) != 0 {
+		t.Errorf("no permit: %v, and %d sessions", err, len(s.Sessions()))
+	}
+}
+
+// TestRegionOfThePartition: where nobody says which region, STS of the role's own partition is asked.
+func TestRegionOfThePartition(t *testing.T) {
+	for partition, want := range map[string]string{"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"} {
+		s, w, b := stage(t, "AWS_REGION=", "AWS_DEFAULT_REGION=")
+		w.Access.PlanRole = "arn:" + partition + ":iam::111122223333:role/elsewhere"
+		if _, err := b.For(w, purpose).Plan(t.Context()); err == nil {
+			t.Errorf("%s: a role that is not there was assumed", partition)
+		}
+		if calls := s.Calls(); len(calls) != 1 || calls[0].Region != want {
+			t.Errorf("%s: asked were %+v, want one in %s", partition, calls, want)
+		}
+	}
+}
+
 // TestTooLong: what the role does not allow is said, with what to do.
 func TestTooLong(t *testing.T) {
 	_, w, b := stage(t)
@@ -326,6 +349,16 @@ func TestPlansHoldNoCredentials(t *testing.T) {
 		}
 		if err := g.Check(raw); err == nil || strings.Contains(err.Error(), value) {
 			t.Errorf("a plan that holds %s: %v", value, err)
+		}
+	}
+	for value, held := range map[string]bool{"1234567": false, "12345678": true} {
+		short := &workspaces.Workspace{Name: "a", Access: workspaces.Access{Plan: map[string]workspaces.Source{"A_TOKEN": {Env: "SHORT"}}}}
+		g, err := access.New(access.Options{Environ: []string{"SHORT=" + value}, Anything: true}).For(short, purpose).Plan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Check([]byte(`{"a":"` + value + `"}`)); (err != nil) != held {
+			t.Errorf("a plan that holds %d characters: %v", len(value), err)
 		}
 	}
 	if err := g.Check([]byte(`{"a":"an input variable"}`)); err != nil {

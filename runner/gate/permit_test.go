@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	tfjson "github.com/hashicorp/terraform-json"
+
 	"github.com/plumbline-dev/plumbline/drift"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
@@ -96,7 +98,27 @@ func TestTrustIsGiven(t *testing.T) {
 
 func TestCorrectionsAreHeldAgainstTheirVerdict(t *testing.T) {
 	receipt := reviewed()
-	receipt.Purpose, receipt.Targets = planstore.PurposeCorrection, []string{"toy_node.a"}
+	receipt.Purpose, receipt.Targets, receipt.Fingerprint = planstore.PurposeCorrection, []string{"toy_node.a"}, "f9"
+	created := tfjson.Change{Actions: tfjson.Actions{tfjson.ActionCreate}, After: map[string]any{"size": "small"}}
+	good := gate.Correction{
+		Rules: app("on-merge"), Receipt: receipt,
+		Verdict: drift.Verdict{Targets: receipt.Targets, Findings: []drift.Judged{{Allowed: true, Finding: drift.Finding{Address: "toy_node.a"}}}},
+		Plan:    &tfjson.Plan{ResourceChanges: []*tfjson.ResourceChange{{Address: "toy_node.a", Mode: tfjson.ManagedResourceMode, Change: &tfjson.Change{Actions: tfjson.Actions{tfjson.ActionNoop}}}}},
+	}
+	p, err := gate.Correct(good)
+	if err != nil || p.Covers("app", receipt) != nil || p.Covers("app", reviewed()) == nil {
+		t.Errorf("what the verdict allows: %v, %+v", err, p)
+	}
+	more := good
+	more.Beyond = "it has provisioners"
+	if _, err := gate.Correct(more); err == nil || err.Error() != more.Beyond {
+		t.Errorf("what may do more: %v", err)
+	}
+	other := good
+	other.Plan = &tfjson.Plan{ResourceChanges: []*tfjson.ResourceChange{{Address: "toy_node.b", Mode: tfjson.ManagedResourceMode, Change: &created}}}
+	if _, err := gate.Correct(other); err == nil || !strings.Contains(err.Error(), "toy_node.b") {
+		t.Errorf("what would create something else: %v", err)
+	}
 	for _, c := range []struct {
 		name string
 		of   gate.Correction
