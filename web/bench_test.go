@@ -43,7 +43,7 @@ func BenchmarkWorkspacesPage(b *testing.B) {
 		}
 	})
 	handler := web.New(web.Options{Engine: &desk{}, Views: views, Log: slog.New(slog.DiscardHandler)})
-	for _, path := range []string{"/", "/?q=env-3&state=drifted", "/?from=9900"} {
+	for _, path := range []string{"/", "/?q=env-2&state=drifted", "/?from=9900"} {
 		b.Run(strings.NewReplacer("/", "page", "?", " ").Replace(path), func(b *testing.B) {
 			size := 0
 			for b.Loop() {
