@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
@@ -57,10 +58,13 @@ func (b *Broker) explain(r request, err error) error {
 	var api smithy.APIError
 	var process *processcreds.ProviderError
 	var unreachable net.Error
+	var profile config.SharedConfigProfileNotExistError
 	nothing := "there are no AWS credentials to ask with: set them where plumbline runs, or give the machine a role"
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
+	case errors.As(err, &profile):
+		return failed("there is no AWS profile %q: correct AWS_PROFILE where plumbline runs", profile.Profile)
 	case errors.As(err, &process):
 		return failed("the credential_process of the AWS profile failed, or printed something else than credentials (what it printed is not shown: run it by hand)")
 	case strings.Contains(err.Error(), "failed to retrieve jwt"): // the SDK has no error of its own for it

@@ -224,6 +224,9 @@ func TestSources(t *testing.T) {
 		{name: "a machine without a role", want: "no AWS credentials", env: func(*testing.T, *awstest.Server) []string {
 			return append(without, "AWS_EC2_METADATA_DISABLED=false", "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:1", "AWS_MAX_ATTEMPTS=1")
 		}},
+		{name: "a profile that is not there", want: `there is no AWS profile "nope": correct AWS_PROFILE`, env: func(*testing.T, *awstest.Server) []string {
+			return append(without, "AWS_PROFILE=nope")
+		}},
 		{name: "nothing", want: "no AWS credentials", env: func(*testing.T, *awstest.Server) []string { return without }},
 		{name: "a wrong secret", want: "refuses the credentials", env: func(*testing.T, *awstest.Server) []string { return []string{"AWS_SECRET_ACCESS_KEY=canary"} }},
 		{name: "credentials that have ended", want: "have ended", env: func(_ *testing.T, s *awstest.Server) []string {
