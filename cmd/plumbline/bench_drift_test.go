@@ -21,7 +21,7 @@ import (
 //
 // Each iteration times the two in turn. What counts is sweep/loop, the ratio of the medians: at most 1.15 is wanted.
 func BenchmarkSweep(b *testing.B) {
-	const n = 500
+	n := sized(b, "PLUMBLINE_BENCH_WORKSPACES", 500)
 	binary := buildPlumbline(b)
 	s := startServing(b, binary, n, "drift: { every: off, share: 1, starts_per_minute: 0, starts_per_minute_of_all: 0 }")
 	loop := newLoop(b, s)
