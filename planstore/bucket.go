@@ -134,7 +134,7 @@ func openBucket(ctx context.Context, location string) (b bucket, place string, e
 	case err != nil:
 		return nil, "", err
 	case inS3 != nil:
-		return openS3(ctx, *inS3)
+		return openS3(ctx, *inS3, answerTimeout)
 	}
 	return openDir(dir)
 }

@@ -29,6 +29,9 @@ const (
 
 	// unwrappedLimit bounds how many are.
 	unwrappedLimit = 2_000
+
+	// kmsTimeout is how long one request may take: its answer is small.
+	kmsTimeout = 30 * time.Second
 )
 
 // kmsKeys are keys of AWS KMS. The first wraps, all unwrap.
@@ -107,8 +110,9 @@ func kmsKeyList(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\r' || r == '\n' })
 }
 
-// openKMS prepares keys; nil if the list is empty. It does not contact AWS.
-func openKMS(ctx context.Context, list string, now func() time.Time) (*kmsKeys, error) {
+// openKMS prepares keys; nil if the list is empty. It does not contact AWS. A request may take as long as
+// timeout.
+func openKMS(ctx context.Context, list string, now func() time.Time, timeout time.Duration) (*kmsKeys, error) {
 	ids := kmsKeyList(list)
 	if len(ids) == 0 {
 		return nil, nil
@@ -116,7 +120,7 @@ func openKMS(ctx context.Context, list string, now func() time.Time) (*kmsKeys, 
 	if err := CheckKMSKeys(list); err != nil {
 		return nil, err
 	}
-	settings, err := loadAWS(ctx, "", "")
+	settings, err := loadAWS(ctx, "", "", timeout)
 	if err != nil {
 		return nil, fmt.Errorf("KMS key %s: %w", ids[0], err)
 	}

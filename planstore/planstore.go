@@ -108,7 +108,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if keys.kms, err = openKMS(ctx, o.KMSKey, s.now); err != nil {
+	if keys.kms, err = openKMS(ctx, o.KMSKey, s.now, kmsTimeout); err != nil {
 		return nil, fmt.Errorf("open plan store: %w", err)
 	}
 	return s, nil

@@ -26,7 +26,7 @@ const (
 	// maxBackoff bounds the pause between two attempts: a person may be waiting.
 	maxBackoff = 10 * time.Second
 
-	// answerTimeout is how long a server may take to begin its answer.
+	// answerTimeout is how long a server may take to begin its answer, and how long a body may stall.
 	answerTimeout = time.Minute
 )
 
@@ -99,9 +99,9 @@ func parseS3(u *url.URL) (s3Location, error) {
 func (l s3Location) place() string { return strings.TrimSuffix("s3://"+l.bucket+"/"+l.prefix, "/") }
 
 // openS3 opens a bucket. What the address leaves out comes from where the AWS SDK looks by default: environment, shared
-// files, the machine's role.
-func openS3(ctx context.Context, l s3Location) (bucket, string, error) {
-	settings, err := loadAWS(ctx, l.region, l.profile)
+// files, the machine's role. A body may stall for as long as idle.
+func openS3(ctx context.Context, l s3Location, idle time.Duration) (bucket, string, error) {
+	settings, err := loadAWS(ctx, l.region, l.profile, answerTimeout)
 	if err != nil {
 		return nil, "", fmt.Errorf("location %s: %w", l.place(), err)
 	}
@@ -111,6 +111,7 @@ func openS3(ctx context.Context, l s3Location) (bucket, string, error) {
 		}
 		settings.Region = "us-east-1" // what servers outside AWS expect by default
 	}
+	settings.HTTPClient = streaming(settings.HTTPClient, idle)
 	client := s3.NewFromConfig(settings, func(o *s3.Options) {
 		o.UsePathStyle = l.pathStyle
 		if l.endpoint != "" {
@@ -129,11 +130,12 @@ func openS3(ctx context.Context, l s3Location) (bucket, string, error) {
 	return &s3Bucket{client: client, name: l.bucket, prefix: prefix, sse: l.sse, sseKey: l.sseKey, tags: l.tags}, l.place(), nil
 }
 
-// loadAWS reads the SDK's settings, and bounds what the SDK does.
-func loadAWS(ctx context.Context, region, profile string) (aws.Config, error) {
+// loadAWS reads the SDK's settings, and bounds what the SDK does. A whole answer may take as long as timeout, which is right for
+// small ones, such as those that credentials come from.
+func loadAWS(ctx context.Context, region, profile string, timeout time.Duration) (aws.Config, error) {
 	load := []func(*config.LoadOptions) error{
 		config.WithLogger(logging.Nop{}), // what matters is in the errors
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(timeout).WithTransportOptions(func(t *http.Transport) {
 			t.ResponseHeaderTimeout = answerTimeout
 			t.MaxIdleConnsPerHost = 16
 		})),
