@@ -193,7 +193,20 @@ func named(design, module string) bool {
 // TestWritingCredentialsAreAskedForInOnePlace: what an apply may reach is read from plumbline.yaml by package workspaces, and
 // asked for by runner/access, which takes a permit of the gate for it. Nobody else knows the role.
 func TestWritingCredentialsAreAskedForInOnePlace(t *testing.T) {
-	secret, known := regexp.MustCompile(`\.(ApplyRole|Access\.Apply)\b`), 0
+	standsOnlyIn(t, regexp.MustCompile(`\.(ApplyRole|Access\.Apply)\b`), "reads what an apply may reach: runner/access gives it for a permit of the gate",
+		"workspaces", "runner/access")
+}
+
+// TestPermitsAreAskedForInOnePlace: gate.Trust takes its caller's word that somebody trusts a plan, and so makes a permit for
+// whoever calls it. Only the runner does, with what a person has said.
+func TestPermitsAreAskedForInOnePlace(t *testing.T) {
+	standsOnlyIn(t, regexp.MustCompile(`\.Trust\b`), "asks for a permit on nobody's review: only the runner does, with what a person has said", "runner")
+}
+
+// standsOnlyIn checks that what a pattern finds in Go files, tests aside, stands in each of some folders, and nowhere else.
+func standsOnlyIn(t *testing.T, pattern *regexp.Regexp, otherwise string, dirs ...string) {
+	t.Helper()
+	known := map[string]bool{}
 	err := filepath.WalkDir(root(t), func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -205,22 +218,22 @@ func TestWritingCredentialsAreAskedForInOnePlace(t *testing.T) {
 			return nil
 		}
 		data, err := os.ReadFile(name)
-		if err != nil || !secret.Match(data) {
+		if err != nil || !pattern.Match(data) {
 			return err
 		}
 		rel, err := filepath.Rel(root(t), name)
-		if dir := filepath.ToSlash(filepath.Dir(rel)); dir == "workspaces" || dir == "runner/access" {
-			known++
+		if dir := filepath.ToSlash(filepath.Dir(rel)); slices.Contains(dirs, dir) {
+			known[dir] = true
 		} else {
-			t.Errorf("%s reads what an apply may reach: runner/access gives it for a permit of the gate", rel)
+			t.Errorf("%s %s", rel, otherwise)
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if known < 2 {
-		t.Error("nobody reads what an apply may reach: this test no longer sees what it is for")
+	if len(known) < len(dirs) {
+		t.Errorf("%s is in %v and should be in %v: this test no longer sees what it is for", pattern, known, dirs)
 	}
 }
 
