@@ -92,6 +92,9 @@ func (s *Server) assumeRole(c *Call, in *sts.AssumeRoleInput) (*sts.AssumeRoleOu
 		if !tagKey.MatchString(key) || !tagValue.MatchString(value) {
 			return nil, failure("ValidationError", "a tag is not as it must be: %q=%q", key, value)
 		}
+		if strings.HasPrefix(strings.ToLower(key), "aws:") || strings.HasPrefix(strings.ToLower(value), "aws:") {
+			return nil, failure("InvalidParameterValue", "a tag is not as it must be: aws: is reserved")
+		}
 		for other := range tags {
 			if strings.EqualFold(other, key) {
 				return nil, failure("InvalidParameterValue", "Duplicate tag keys found. Please note that Tag keys are case insensitive.")

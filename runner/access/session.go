@@ -89,7 +89,11 @@ func tagValue(text string) string {
 	if utf8.RuneCountInString(text) > maxTagValue {
 		text = string([]rune(text)[:maxTagValue])
 	}
-	return strings.TrimSpace(text)
+	text = strings.TrimSpace(text)
+	if len(text) >= 4 && strings.EqualFold(text[:4], "aws:") {
+		return text[:3] + "_" + text[4:] // what begins so is AWS's own
+	}
+	return text
 }
 
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

@@ -30,6 +30,7 @@ func TestSessionsAreCleanAndCut(t *testing.T) {
 		{"naïve, \"quoted\" & <b>\x00\n", access.Purpose{Actor: "Ada Lovelace <ada@example.com>"}, "plan,Ada-Lovelace--ad,na-ve---quoted-----b", "naïve_ _quoted_ _ _b___", "Ada Lovelace _ada@example.com_"},
 		{long, access.Purpose{Repository: strings.Repeat("r", 300), Change: "1234567890123", Actor: long, Commit: "c"},
 			"plan,pr12345678,c,gr--e-gr--e-gr--,rrrrrrrrrrrrrrrr,gr--e-gr--e", string([]rune(long)[:256]), string([]rune(long)[:256])},
+		{"aws:prod", access.Purpose{Actor: " AWS:ann"}, "plan,AWS-ann,aws-prod", "aws_prod", "AWS_ann"},
 		{"\xff\xfe", access.Purpose{Actor: "\u2028\u200b"}, "plan", "_", "__"},
 	} {
 		w.Name = c.workspace
@@ -51,7 +52,7 @@ func TestSessionsAreCleanAndCut(t *testing.T) {
 			}
 		}
 	}
-	if len(s.Sessions()) != 5 || s.Sessions()[0].Source != awstest.AccessKey {
+	if len(s.Sessions()) != 6 || s.Sessions()[0].Source != awstest.AccessKey {
 		t.Errorf("there are %d sessions", len(s.Sessions()))
 	}
 }
