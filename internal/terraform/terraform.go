@@ -72,6 +72,9 @@ type Given struct {
 	Explain func(said string) string
 }
 
+// Format hides the values, whatever the verb.
+func (g Given) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%d variables (hidden)", len(g.Set)) }
+
 // LocalBackend are settings of a backend "local": absolute paths.
 type LocalBackend struct {
 	Path         string `json:"path"`

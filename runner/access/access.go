@@ -12,6 +12,7 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,12 @@ type Options struct {
 	Anything bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Patience is how long one request to STS may take, whole; a command may take twice that. 0 means 30 s.
+	Patience time.Duration
 }
+
+// usualPatience is what Options.Patience says.
+const usualPatience = 30 * time.Second
 
 // Broker gives credentials.
 type Broker struct {
@@ -55,6 +61,7 @@ func New(o Options) *Broker {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	o.Patience = cmp.Or(o.Patience, usualPatience)
 	return &Broker{opts: o}
 }
 
@@ -346,6 +353,15 @@ func (g *Grant) Check(plan []byte) error {
 func holds(plan, value string) bool {
 	return slices.ContainsFunc(terraform.SecretForms(value), func(form string) bool { return strings.Contains(plan, jsonText(form)) })
 }
+
+// Format hides the environment, whatever the verb.
+func (o Options) Format(f fmt.State, _ rune) { fmt.Fprint(f, "access.Options (hidden)") }
+
+// Format hides the environment, whatever the verb.
+func (b *Broker) Format(f fmt.State, _ rune) { fmt.Fprint(f, "access.Broker (hidden)") }
+
+// Format hides the values that are known, whatever the verb.
+func (k *Keyring) Format(f fmt.State, _ rune) { fmt.Fprint(f, "access.Keyring (hidden)") }
 
 // String hides what is given.
 func (g *Grant) String() string { return "credentials (hidden)" }

@@ -4,23 +4,32 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 	"github.com/aws/smithy-go/logging"
 )
 
-// answerTimeout is how long STS may take to begin an answer.
-const answerTimeout = 30 * time.Second
-
-// assume asks STS for a session of a role.
+// assume gets a session of a role. Whatever is asked on the way, it does not take for ever.
 func (b *Broker) assume(ctx context.Context, r request) (aws.Credentials, error) {
+	within := 6 * b.opts.Patience // STS may be asked again, and a program be waited for
+	limited, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	c, err := b.ask(limited, r)
+	if err != nil && ctx.Err() == nil && limited.Err() != nil {
+		err = fmt.Errorf("assume %s: it took longer than %s: STS does not answer, or what its credentials come from, such as a credential_process, does not end", r.role, within)
+	}
+	return c, err
+}
+
+// ask asks STS for a session of a role.
+func (b *Broker) ask(ctx context.Context, r request) (aws.Credentials, error) {
 	settings, err := b.sourceOf(ctx)
 	if err != nil {
 		return aws.Credentials{}, b.explain(r, err)
@@ -69,7 +78,8 @@ func (b *Broker) sourceOf(ctx context.Context) (aws.Config, error) {
 	}
 	load := []func(*config.LoadOptions) error{
 		config.WithLogger(logging.Nop{}), // what matters is in the errors
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.ResponseHeaderTimeout = answerTimeout })),
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(b.opts.Patience)),
+		config.WithProcessCredentialOptions(func(o *processcreds.Options) { o.Timeout = 2 * b.opts.Patience }),
 	}
 	if b.identityToken() != "" {
 		load = append(load, config.WithCredentialsProvider(aws.AnonymousCredentials{})) // the token is all there is

@@ -16,12 +16,8 @@ import (
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
-const (
-	// maxValue is how long a value may be: a kubeconfig with certificates, and not a database.
-	maxValue = 64 << 10
-	// commandPatience is how long a command may take.
-	commandPatience = time.Minute
-)
+// maxValue is how long a value may be: a kubeconfig with certificates, and not a database.
+const maxValue = 64 << 10
 
 // read gets the value of a source that the operator allows. No error holds a value, nor what a command printed.
 func (b *Broker) read(ctx context.Context, repository string, s workspaces.Source) (string, error) {
@@ -107,7 +103,8 @@ func (b *Broker) run(ctx context.Context, argv []string) (string, error) {
 	if err != nil {
 		return notRun(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, commandPatience)
+	patience := 2 * b.opts.Patience
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, argv[1:]...)
 	out := &bounded{}
@@ -118,11 +115,15 @@ func (b *Broker) run(ctx context.Context, argv []string) (string, error) {
 			cmd.Env = append(cmd.Env, kv)
 		}
 	}
+	inGroup(cmd)
 	err = cmd.Run()
+	if err != nil && cmd.Process != nil {
+		endGroup(cmd) // also of what has let go of the pipe, or holds it for longer than is waited
+	}
 	var exit *exec.ExitError
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return failed("it did not end within %s", commandPatience)
+		return failed("it did not end within %s", patience)
 	case ctx.Err() != nil:
 		return "", context.Cause(ctx)
 	case out.full:
