@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,5 +76,41 @@ func TestReplacedHeadHasNoRulesOfItsOwn(t *testing.T) {
 		if got, _ := set.Get("app"); got.Access.Plan["TOKEN"].Env != want {
 			t.Errorf("at %s the value comes from %q, want %q", short(commit), got.Access.Plan["TOKEN"].Env, want)
 		}
+	}
+}
+
+// TestAppliedCommitIsOpenedWithTheTipsEnvironment: a variable whose name the tip does not hand over any more is not handed over
+// because an older commit is looked at, too.
+func TestAppliedCommitIsOpenedWithTheTipsEnvironment(t *testing.T) {
+	t.Parallel()
+	w := newDriftWorld(t, "")
+	settings := func(names, account string) map[string]string {
+		return map[string]string{"plumbline.yaml": strings.Replace(driftSettings, `["TOY_*"]`, "["+names+"]\n  account: "+account, 1)}
+	}
+	w.commit(settings("TOY_*, TAKEN_AWAY", "before"))
+	w.apply(driftBucket)
+	tip := settings("TOY_*", "after")
+	tip["app/main.tf"] = driftBucket + "output \"new\" {\n  value = 1\n}\n"
+	w.tip = w.commit(tip)
+	c, err := w.clone(t.Context(), w.hub.row())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := &task{
+		Engine: w.Engine, repo: w.hub.row(), plans: w.plans(), op: Operation{Branch: "main", Commit: w.applied},
+		run: Run{Repository: w.hub.row().ID, Workspace: "app", Dir: "app", Kind: KindDrift},
+	}
+	at, err := run.openAt(t.Context(), c, Operation{Branch: "main", Commit: w.tip})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer at.close()
+	applied, notes, err := run.openApplied(t.Context(), c, at)
+	if err != nil || applied == nil {
+		t.Fatalf("the commit that was applied is not opened: %q, %v", notes, err)
+	}
+	defer applied.close()
+	if got := applied.workspace; !slices.Equal(got.Env, []string{"TOY_*"}) || got.Account != "after" {
+		t.Errorf("it is looked at with the variables %q and of the account %q", got.Env, got.Account)
 	}
 }

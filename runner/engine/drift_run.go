@@ -146,13 +146,19 @@ func (t *task) openApplied(ctx context.Context, c *clone, tip *furnished) (f *fu
 		return nil, cannot("it has no such workspace"), nil
 	}
 	// What Terraform may reach is decided at the tip, as is what may be corrected: roles of an older commit may be gone, or
-	// were taken back.
-	f.workspace.Access = tip.workspace.Access
+	// were taken back, as names of variables may be.
+	f.workspace.Access, f.workspace.Account = tip.workspace.Access, tip.workspace.Account
+	taken := slices.ContainsFunc(f.workspace.Env, func(name string) bool { return !slices.Contains(tip.workspace.Env, name) })
+	if taken {
+		f.workspace.Env = tip.workspace.Env
+	}
 	same, known, err := f.runner.AsApplied(ctx, f.workspace)
 	if err == nil && known && same {
 		if same, err = f.runner.SameInputs(ctx, f.workspace, tip.runner, tip.workspace); err == nil && !same {
 			return f, nil, nil
 		}
+	} else if err == nil && known && taken {
+		notes = cannot("the names in env that it was applied with are not handed over any more")
 	} else if err == nil && known {
 		notes = cannot("something else was applied since, by hand")
 	}
