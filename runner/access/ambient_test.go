@@ -24,7 +24,6 @@ func TestAmbient(t *testing.T) {
 		{name: "nothing is named", w: text("OTHER"), want: true},
 		{name: "a profile of the workspace's own", w: text("AWS_PROFILE"), want: true},
 		{name: "a role of another repository", w: text("OTHER"), rules: []access.Rule{{Repos: []string{"other/*"}, Roles: []string{"arn:aws:iam::111122223333:role/x"}}}},
-		{name: "a profile, and a role of another repository", w: text("AWS_PROFILE"), rules: []access.Rule{{Roles: []string{"arn:aws:iam::111122223333:role/x"}}}},
 		{name: "a key that is handed out", w: text("OTHER"), rules: []access.Rule{{Repos: []string{"other/*"}, Env: []string{"AWS_ACCESS_KEY_ID"}}}},
 		{name: "a secret that another workspace takes", w: text("OTHER"), set: []*workspaces.Workspace{taken}},
 	} {
