@@ -148,7 +148,7 @@ func TestOtherVersionsAreNamed(t *testing.T) {
 		damage(t, path, func(data []byte) []byte { return bytes.Replace(data, []byte(from), []byte(to), 1) })
 	}
 	err := s.Verify(t.Context(), p.ID)
-	if !is(err, planstore.OtherVersion) || !strings.Contains(err.Error(), "this plumbline reads format 1: use the plumbline that wrote it; or else delete it") {
+	if !is(err, planstore.OtherVersion) || !strings.Contains(err.Error(), "this plumbline reads format 1: use the plumbline that wrote it; or else take it away") {
 		t.Errorf("verify says %v, want the versions and what to do", err)
 	}
 }
