@@ -1,16 +1,15 @@
 package prcomment
 
 import (
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"html"
-	"net/url"
 	"sort"
 	"strconv"
 	"strings"
 
 	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/plumbline-dev/plumbline/internal/secret"
 )
 
 // redacted stands where a secret was.
@@ -103,22 +102,8 @@ func (r *redactor) addWritten(s string) {
 		r.add(q[1 : len(q)-1])
 	}
 	r.add(html.EscapeString(s))
-	r.add(url.QueryEscape(s))
-	r.add(url.PathEscape(s))
-	r.add(hex.EncodeToString([]byte(s)))
-	r.add(strings.ToUpper(hex.EncodeToString([]byte(s))))
-	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		r.add(encoding.EncodeToString([]byte(s)))
-		// In the middle of something longer that was encoded as a whole ("user:password"), base64 looks different
-		// depending on where the secret starts, and its first and last characters depend on the neighbours.
-		for shift := range 3 {
-			encoded := encoding.EncodeToString([]byte(strings.Repeat("\x00", shift) + s))
-			first := (shift*8 + 5) / 6
-			last := (shift + len(s)) * 8 / 6
-			if last-first >= 8 {
-				r.add(encoded[first:last])
-			}
-		}
+	for _, form := range secret.Encoded(s) {
+		r.add(form)
 	}
 }
 

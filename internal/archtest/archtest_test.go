@@ -36,6 +36,7 @@ var layers = [][]string{
 	{"forge/github", "forge/gitea", "forge/forgetest"},
 	{"workspaces", "drift", "forge", "prcomment", "planstore"},
 	{"internal"},
+	{"internal/secret"},
 }
 
 // fences names, for each library, the only places that may import it. What a

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/plumbline-dev/plumbline/internal/secret"
 )
 
 // Bounds of what is quoted from Terraform: enough for a person, and for a comment, never a flood.
@@ -89,7 +91,7 @@ func explain(stderr, stdout string, secrets []string) string {
 func mask(text string, secrets []string) string {
 	for _, s := range secrets {
 		words := strings.Fields(s)
-		for _, form := range SecretForms(s) {
+		for _, form := range append(secret.Encoded(s), s) {
 			if form != "" {
 				text = strings.ReplaceAll(text, form, "(hidden)")
 			}

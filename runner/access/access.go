@@ -25,6 +25,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/plumbline-dev/plumbline/internal/secret"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/runner/gate"
 	"github.com/plumbline-dev/plumbline/workspaces"
@@ -351,7 +352,7 @@ func (g *Grant) Check(plan []byte) error {
 
 // holds reports whether a plan, as JSON, holds a value in one of the forms that configurations give it.
 func holds(plan, value string) bool {
-	return slices.ContainsFunc(terraform.SecretForms(value), func(form string) bool { return strings.Contains(plan, jsonText(form)) })
+	return slices.ContainsFunc(append(secret.Encoded(value), value), func(form string) bool { return strings.Contains(plan, jsonText(form)) })
 }
 
 // Format hides the environment, whatever the verb.

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestSecretForms(t *testing.T) {
+func TestSecretsAreMaskedInAllForms(t *testing.T) {
 	t.Parallel()
 	for _, secret := range []string{"s3cr3t/key+with=signs", "12345678", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"} {
 		texts := []string{secret, url.QueryEscape(secret), hex.EncodeToString([]byte(secret))}
