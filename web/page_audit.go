@@ -16,7 +16,7 @@ type auditView struct {
 	Filtered                                                   bool
 	Entries                                                    []entryView
 	Older                                                      string
-	Verify                                                     string // address that verifies
+	Verify                                                     string // address that verifies; "" for those who may not
 	Checked                                                    *checkView
 }
 
@@ -41,11 +41,11 @@ func (s *site) audit(ctx context.Context, q *query) (any, error) {
 		return nil, q
 	}
 	if verify {
-		if err := s.views.VerifyAudit(ctx); err != nil {
+		if err := s.views.VerifyAudit(ctx, q.sight); err != nil {
 			return nil, err
 		}
 	}
-	a, err := s.views.AuditLog(ctx, f)
+	a, err := s.views.AuditLog(ctx, q.sight, f)
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +58,9 @@ func (s *site) audit(ctx context.Context, q *query) (any, error) {
 		Text: f.Text, Actor: f.Actor, Action: f.Action, Repo: f.Repository, Workspace: f.Workspace, Change: from(int(f.Change)),
 		Since: q.values.Get("since"), Until: q.values.Get("until"), Refused: f.Refused, Filtered: address("", filter...) != "",
 		Verify: address("/audit", append(filter[:len(filter):len(filter)], "verify", "1")...),
+	}
+	if !a.Whole {
+		v.Verify = ""
 	}
 	for _, e := range a.Entries {
 		v.Entries = append(v.Entries, entryOf(e, now))

@@ -73,7 +73,7 @@ func (s *site) drift(ctx context.Context, q *query) (any, error) {
 	if q.wrong != "" {
 		return nil, q
 	}
-	b, err := s.views.Drift(ctx, f)
+	b, err := s.views.Drift(ctx, q.sight, f)
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ func (s *site) graph(ctx context.Context, q *query) (any, error) {
 	if q.wrong != "" {
 		return nil, q
 	}
-	g, err := s.views.Graph(ctx, repo)
+	g, err := s.views.Graph(ctx, q.sight, repo)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func (s *site) queue(ctx context.Context, q *query) (any, error) {
 	if q.wrong != "" {
 		return nil, q
 	}
-	all, err := s.views.Queue(ctx)
+	all, err := s.views.Queue(ctx, q.sight)
 	if err != nil {
 		return nil, err
 	}

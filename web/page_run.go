@@ -111,7 +111,7 @@ func (s *site) run(ctx context.Context, q *query) (any, error) {
 	if !isID(id) {
 		return nil, engine.ErrNoSuch
 	}
-	d, err := s.views.Run(ctx, id)
+	d, err := s.views.Run(ctx, q.sight, id)
 	if err != nil {
 		return nil, err
 	}

@@ -41,15 +41,15 @@ type seen struct {
 	fail   error
 }
 
-func (s *seen) Workspaces(ctx context.Context, f engine.WorkspaceFilter) (engine.WorkspaceList, error) {
+func (s *seen) Workspaces(ctx context.Context, sight engine.Sight, f engine.WorkspaceFilter) (engine.WorkspaceList, error) {
 	if s.fail != nil {
 		return engine.WorkspaceList{}, s.fail
 	}
-	return s.Views.Workspaces(ctx, f)
+	return s.Views.Workspaces(ctx, sight, f)
 }
 
-func (s *seen) Run(ctx context.Context, id string) (engine.RunDetail, error) {
-	d, err := s.Views.Run(ctx, id)
+func (s *seen) Run(ctx context.Context, sight engine.Sight, id string) (engine.RunDetail, error) {
+	d, err := s.Views.Run(ctx, sight, id)
 	if err == nil && s.change != nil {
 		s.change(&d)
 	}

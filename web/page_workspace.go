@@ -67,7 +67,7 @@ func (s *site) workspace(ctx context.Context, q *query) (any, error) {
 	if q.wrong != "" {
 		return nil, q
 	}
-	d, err := s.views.Workspace(ctx, repo, name, before)
+	d, err := s.views.Workspace(ctx, q.sight, repo, name, before)
 	if err != nil {
 		return nil, err
 	}

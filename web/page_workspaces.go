@@ -67,7 +67,7 @@ func (s *site) workspaces(ctx context.Context, q *query) (any, error) {
 	if q.wrong != "" {
 		return nil, q
 	}
-	l, err := s.views.Workspaces(ctx, f)
+	l, err := s.views.Workspaces(ctx, q.sight, f)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/plumbline-dev/plumbline/runner/engine"
 )
 
 // Limits of what an address may ask for.
@@ -22,6 +24,7 @@ const (
 type query struct {
 	values url.Values
 	path   string // the id in the path; "" if the page has none
+	sight  engine.Sight
 	wrong  string // in a sentence; "" for nothing
 }
 

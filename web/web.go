@@ -34,17 +34,17 @@ type Engine interface {
 	Ready(ctx context.Context) error
 }
 
-// Views is what pages ask of the database. It is ErrNoSuch of the engine for what there is not, and each text that it returns
+// Views is what pages ask of the database. It is ErrNoSuch of the engine for what there is not or is not in sight, and each text that it returns
 // is free of secrets, but not yet fit for a page.
 type Views interface {
-	Workspaces(ctx context.Context, f engine.WorkspaceFilter) (engine.WorkspaceList, error)
-	Workspace(ctx context.Context, repo engine.RepoID, name, before string) (engine.WorkspaceDetail, error)
-	Run(ctx context.Context, id string) (engine.RunDetail, error)
-	Graph(ctx context.Context, repo engine.RepoID) (engine.GraphView, error)
-	Drift(ctx context.Context, f engine.DriftFilter) (engine.DriftBoard, error)
-	AuditLog(ctx context.Context, f audit.Filter) (engine.AuditView, error)
-	VerifyAudit(ctx context.Context) error
-	Queue(ctx context.Context) (engine.QueueView, error)
+	Workspaces(ctx context.Context, sight engine.Sight, f engine.WorkspaceFilter) (engine.WorkspaceList, error)
+	Workspace(ctx context.Context, sight engine.Sight, repo engine.RepoID, name, before string) (engine.WorkspaceDetail, error)
+	Run(ctx context.Context, sight engine.Sight, id string) (engine.RunDetail, error)
+	Graph(ctx context.Context, sight engine.Sight, repo engine.RepoID) (engine.GraphView, error)
+	Drift(ctx context.Context, sight engine.Sight, f engine.DriftFilter) (engine.DriftBoard, error)
+	AuditLog(ctx context.Context, sight engine.Sight, f audit.Filter) (engine.AuditView, error)
+	VerifyAudit(ctx context.Context, sight engine.Sight) error
+	Queue(ctx context.Context, sight engine.Sight) (engine.QueueView, error)
 }
 
 // Options say what the handler works with. Engine, Views and Log are required.
@@ -91,7 +91,7 @@ func routes(o Options, hooks *webhooks, s *site) []route {
 		{"POST /webhook/{forge}", http.HandlerFunc(hooks.serve)},
 		{"GET /healthz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answerText(w, http.StatusOK, "alive\n") })},
 		{"GET /readyz", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { ready(w, req, o.Engine) })},
-		{"GET /metrics", o.Metrics.Handler()},
+		{"GET /metrics", s.private(o.Metrics.Handler())},
 		{"GET /{$}", s.page("workspaces", "Workspaces", s.workspaces)},
 		{"GET /workspace", s.page("workspace", "Workspace", s.workspace)},
 		{"GET /run/{id}", s.page("run", "Run", s.run)},

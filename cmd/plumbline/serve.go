@@ -193,7 +193,7 @@ func (p *program) runServer(ctx context.Context, work *engine.Engine, config *se
 	}()
 	text := fmt.Sprintf("plumbline %s is listening on http://%s%s\n", version, l.Addr(), config.describe())
 	if !isLoopback(config.listen) {
-		text += fmt.Sprintf("plumbline serves no pages: others can reach %s, and nobody can sign in; webhooks, health and metrics are served\n", config.listen)
+		text += fmt.Sprintf("plumbline serves no pages: others can reach %s, and nobody can sign in; webhooks and health are served\n", config.listen)
 	}
 	fmt.Fprint(p.stdout, text)
 	err := work.Run(working)

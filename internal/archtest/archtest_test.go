@@ -29,6 +29,7 @@ const module = "github.com/plumbline-dev/plumbline/"
 var layers = [][]string{
 	{"cmd"},
 	{"web"},
+	{"web/signin"},
 	{"runner/engine"},
 	{"runner"},
 	{"runner/access"},
@@ -344,6 +345,8 @@ func TestRulesCatchABreach(t *testing.T) {
 		{"workspaces", "workspaces/atlantis", false, true},
 		{"workspaces", "internal/gitrepo", true, false},
 		{"web", "forge/github", false, false},
+		{"web", "web/signin", false, false},
+		{"web/signin", "web", false, true},
 		{"forge", "forge/github", false, true},
 		{"forge/github", "forge/gitea", false, true},
 		{"forge/github", "forge/forgetest", true, false},

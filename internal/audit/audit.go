@@ -188,6 +188,7 @@ func (l *Log) Append(ctx context.Context, tx *sql.Tx, e Entry) (Entry, error) {
 // Filter chooses entries. Zero fields choose all.
 type Filter struct {
 	Repository, Workspace, Actor, Action string
+	Repositories                         []string // only entries of one of these, "" for those of none; nil: all, empty: no entry
 	Change                               int64
 	Refused                              bool   // only what was refused
 	Text                                 string // stands in the actor, action, repository, workspace, commit, fingerprint or reason, in any case of a to z
@@ -208,6 +209,18 @@ func (l *Log) List(ctx context.Context, tx *sql.Tx, f Filter) ([]Entry, error) {
 		if text != "" {
 			where(column, text)
 		}
+	}
+	if f.Repositories != nil {
+		marks := make([]string, 0, len(f.Repositories))
+		for _, name := range f.Repositories {
+			args = append(args, name)
+			marks = append(marks, "$"+strconv.Itoa(len(args)))
+		}
+		condition := "1 = 0"
+		if len(marks) > 0 {
+			condition = "repository IN (" + strings.Join(marks, ", ") + ")"
+		}
+		conditions = append(conditions, condition)
 	}
 	if f.Change != 0 {
 		where("change_number =", f.Change)

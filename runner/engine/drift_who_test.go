@@ -84,7 +84,7 @@ func TestWhoChangedIt(t *testing.T) {
 		t.Error("who changed it stands in the row in clear")
 	}
 	views := NewViews(ViewsOptions{DB: w.DB, Audit: w.Audit, Plans: w.Plans, Now: w.Now})
-	page, err := views.Workspace(t.Context(), w.hub.row().ID, "app", "")
+	page, err := views.Workspace(t.Context(), Everything(), w.hub.row().ID, "app", "")
 	if err != nil || len(page.Findings) != 1 || len(page.Findings[0].Who) != 1 || page.Findings[0].Address != "toy_bucket.logs" || page.State != StateDrifted {
 		t.Errorf("the page tells %+v, %v", page.Findings, err)
 	}

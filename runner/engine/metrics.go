@@ -78,7 +78,7 @@ func (s *store) levels(ctx context.Context, tx *sql.Tx) (telemetry.Levels, error
 
 // driftLevels reads how it stands with drift, for the metrics.
 func (s *store) driftLevels(ctx context.Context, tx *sql.Tx) (telemetry.DriftLevels, error) {
-	summary, err := s.driftSummary(ctx, tx)
+	summary, err := s.driftSummary(ctx, tx, horizon{all: true})
 	if err != nil {
 		return telemetry.DriftLevels{}, err
 	}

@@ -136,7 +136,7 @@ func driftIsCounted(t *testing.T, w *rowsWorld) {
 		errs = append(errs, w.store.putFindings(t.Context(), tx, repo, "a", now, []FindingRow{
 			found(drift.CauseOutside, drift.ClassNode, "1"), found(drift.CauseOutside, drift.ClassNode, "2"), found(drift.CauseData, drift.ClassResource, "3"),
 		}))
-		d, err := w.store.driftSummary(t.Context(), tx)
+		d, err := w.store.driftSummary(t.Context(), tx, horizon{all: true})
 		if err != nil || d.Findings != 3 || d.Overdue != 1 || d.States[SweepDrifted] != 1 || d.States[SweepClean] != 1 || d.States[SweepNever] != 0 {
 			t.Errorf("summary: %+v, %v", d, err)
 		}

@@ -167,7 +167,7 @@ func queueTellsOfTheNewestOperation(t *testing.T, w *rowsWorld) {
 	w.putChange(change(1, w.store.now()))
 	w.add(KindPlan, 1, "a", "b")
 	newest, _ := w.add(KindPlan, 1, "c")
-	q, err := w.views().Queue(t.Context())
+	q, err := w.views().Queue(t.Context(), Everything())
 	if err != nil || len(q.Recent) != 2 || q.Recent[0].ID != newest.ID || q.Recent[0].Title != "t" || len(q.Recent[1].Runs) != 2 {
 		t.Errorf("the queue is %+v, %v", q, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"maps"
+	"strconv"
 	"time"
 )
 
@@ -15,27 +16,27 @@ const (
 	historyTurns      = 8 // of one workspace
 )
 
-// driftHistories reads what looks saw lately, of workspaces where there is something to tell: what wants somebody first.
+// driftHistories reads what looks saw lately, of workspaces in sight where there is something to tell: what wants somebody first.
 // more is how many others there are.
-func (s *store) driftHistories(ctx context.Context, tx *sql.Tx) (all []DriftHistory, more int, err error) {
+func (s *store) driftHistories(ctx context.Context, tx *sql.Tx, h horizon) (all []DriftHistory, more int, err error) {
 	now := s.now()
 	since := now.AddDate(0, 0, -historyDays)
 	// A finding that is there, or went not long ago, was seen since.
 	const told = ` FROM sweep AS s WHERE gone = 0 AND (state IN ('drifted', 'unknown') OR overdue_at > 0 AND overdue_at < $1 AND ` + notPaused + `
 		OR EXISTS (SELECT 1 FROM finding AS f WHERE f.repository = s.repository AND f.workspace = s.workspace AND f.last_seen >= $2))`
+	seen, args := h.where("s.repository", millis(now), millis(since))
 	all, err = list(ctx, tx, func(row scanner) (h DriftHistory, err error) {
 		var changed, checked int64
 		err = row.Scan(&h.Repository, &h.Workspace, &h.State, &changed, &checked, &h.Overdue, &h.Fights)
 		h.Since, h.CheckedAt = moment(changed), moment(checked)
 		return h, err
 	}, `SELECT repository, workspace, state, since, checked_at, CASE WHEN overdue_at > 0 AND overdue_at < $1 AND `+notPaused+` THEN 1 ELSE 0 END AS overdue,
-		(SELECT COUNT(*) FROM finding AS f WHERE f.repository = s.repository AND f.workspace = s.workspace AND f.gone_at = 0 AND f.stopped_at > 0)`+told+`
-		ORDER BY CASE state WHEN 'unknown' THEN 0 WHEN 'drifted' THEN 1 ELSE 2 END, overdue DESC, repository, workspace LIMIT $3`,
-		millis(now), millis(since), historyWorkspaces)
+		(SELECT COUNT(*) FROM finding AS f WHERE f.repository = s.repository AND f.workspace = s.workspace AND f.gone_at = 0 AND f.stopped_at > 0)`+told+seen+`
+		ORDER BY CASE state WHEN 'unknown' THEN 0 WHEN 'drifted' THEN 1 ELSE 2 END, overdue DESC, repository, workspace LIMIT `+strconv.Itoa(historyWorkspaces), args...)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read where there is drift to tell of: %w", err)
 	}
-	n, _, err := first(ctx, tx, scanNumber, "SELECT COUNT(*)"+told, millis(now), millis(since))
+	n, _, err := first(ctx, tx, scanNumber, "SELECT COUNT(*)"+told+seen, args...)
 	if err != nil {
 		return nil, 0, fmt.Errorf("count where there is drift to tell of: %w", err)
 	}

@@ -62,7 +62,7 @@ func historyTellsWhatTurned(t *testing.T, w *rowsWorld) {
 	w.tx(func(tx *sql.Tx) error {
 		var more int
 		var err error
-		all, more, err = w.store.driftHistories(t.Context(), tx)
+		all, more, err = w.store.driftHistories(t.Context(), tx, horizon{all: true})
 		if more != 0 {
 			t.Errorf("%d more, want none", more)
 		}

@@ -54,6 +54,7 @@ func TestStore(t *testing.T) {
 		"QueueTellsWhatWaits":              queueTellsWhatWaits,
 		"AuditIsVerified":                  auditIsVerified,
 		"DriftIsCounted":                   driftIsCounted,
+		"WhatIsNotInSightIsAbsent":         whatIsNotInSightIsAbsent,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

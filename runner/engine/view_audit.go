@@ -14,6 +14,7 @@ import (
 type AuditView struct {
 	Entries []audit.Entry // the newest first
 	More    bool          // there are older ones
+	Whole   bool          // who asks sees the server as a whole, and may have the log verified
 	Checked *AuditCheck   // the newest verification; nil when there was none since the start
 }
 
@@ -27,13 +28,17 @@ type AuditCheck struct {
 // ErrBusy is when somebody else has just asked for the same, and it takes a while.
 var ErrBusy = errors.New("somebody else has asked for this just now")
 
-// AuditLog reads a page of the audit log.
-func (v *Views) AuditLog(ctx context.Context, f audit.Filter) (AuditView, error) {
+// AuditLog reads a page of the audit log. Its verification is told to whoever sees the server as a whole.
+func (v *Views) AuditLog(ctx context.Context, sight Sight, f audit.Filter) (AuditView, error) {
 	var a AuditView
 	limit := f.Limit
 	f.Limit++
-	err := v.DB.Read(ctx, func(tx *sql.Tx) (err error) {
-		a.Entries, err = v.Audit.List(ctx, tx, f)
+	err := v.DB.Read(ctx, func(tx *sql.Tx) error {
+		h, err := v.horizon(ctx, tx, sight)
+		if err != nil {
+			return err
+		}
+		a.Entries, err = v.Audit.List(ctx, tx, h.audit(f))
 		return err
 	})
 	if err != nil {
@@ -45,14 +50,20 @@ func (v *Views) AuditLog(ctx context.Context, f audit.Filter) (AuditView, error)
 	for i, e := range a.Entries {
 		a.Entries[i] = v.entry(e)
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	a.Checked = v.verified
+	if a.Whole = sight.Sees(""); a.Whole {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		a.Checked = v.verified
+	}
 	return a, nil
 }
 
-// VerifyAudit reads the whole audit log and remembers what that came to. It is ErrBusy while it is done already.
-func (v *Views) VerifyAudit(ctx context.Context) error {
+// VerifyAudit reads the whole audit log and remembers what that came to. It is ErrBusy while it is done already, and ErrNoSuch
+// for whoever does not see the server as a whole: what it comes to tells how many entries there are.
+func (v *Views) VerifyAudit(ctx context.Context, sight Sight) error {
+	if !sight.Sees("") {
+		return ErrNoSuch
+	}
 	if !v.verifying.TryLock() {
 		return ErrBusy
 	}

@@ -57,21 +57,25 @@ type DriftHistory struct {
 const boardCorrections = 25
 
 // Drift reads the board.
-func (v *Views) Drift(ctx context.Context, f DriftFilter) (DriftBoard, error) {
+func (v *Views) Drift(ctx context.Context, sight Sight, f DriftFilter) (DriftBoard, error) {
 	var b DriftBoard
 	var rows []FindingRow
 	err := v.DB.Read(ctx, func(tx *sql.Tx) error {
 		b, rows = DriftBoard{Counts: map[drift.Class]map[drift.Cause]int{}}, nil
-		var err error
-		if b.Summary, err = v.store.driftSummary(ctx, tx); err != nil {
+		h, err := v.horizon(ctx, tx, sight)
+		if err != nil {
 			return err
 		}
-		if b.Summary.Histories, b.Summary.MoreHistories, err = v.store.driftHistories(ctx, tx); err != nil {
+		if b.Summary, err = v.store.driftSummary(ctx, tx, h); err != nil {
+			return err
+		}
+		if b.Summary.Histories, b.Summary.MoreHistories, err = v.store.driftHistories(ctx, tx, h); err != nil {
 			return err
 		}
 		words := strings.Fields(strings.ToLower(f.Text))
 		type place struct{ repo, workspace, key string }
 		var chosen []place
+		seen, args := h.where("repository")
 		if err := each(ctx, tx, func(row scanner) error {
 			var p place
 			var address string
@@ -90,9 +94,9 @@ func (v *Views) Drift(ctx context.Context, f DriftFilter) (DriftBoard, error) {
 				}
 			}
 			return nil
-		}, `SELECT repository, workspace, key, address, class, cause FROM finding WHERE gone_at = 0
+		}, `SELECT repository, workspace, key, address, class, cause FROM finding WHERE gone_at = 0`+seen+`
 			ORDER BY CASE WHEN stopped_at > 0 THEN 0 ELSE 1 END, CASE class WHEN 'cluster' THEN 0 WHEN 'node' THEN 1 ELSE 2 END,
-			CASE cause WHEN 'outside' THEN 0 WHEN 'unapplied' THEN 1 WHEN 'upgrade' THEN 2 WHEN 'data' THEN 3 ELSE 4 END, first_seen DESC, repository, workspace, key`); err != nil {
+			CASE cause WHEN 'outside' THEN 0 WHEN 'unapplied' THEN 1 WHEN 'upgrade' THEN 2 WHEN 'data' THEN 3 ELSE 4 END, first_seen DESC, repository, workspace, key`, args...); err != nil {
 			return fmt.Errorf("read the findings: %w", err)
 		}
 		for _, p := range chosen {
@@ -104,16 +108,13 @@ func (v *Views) Drift(ctx context.Context, f DriftFilter) (DriftBoard, error) {
 				rows = append(rows, row)
 			}
 		}
-		b.Corrections, err = v.Audit.List(ctx, tx, audit.Filter{Action: actionCorrect, Limit: boardCorrections})
+		b.Corrections, err = v.Audit.List(ctx, tx, h.audit(audit.Filter{Action: actionCorrect, Limit: boardCorrections}))
 		return err
 	})
 	if err != nil {
 		return DriftBoard{}, fmt.Errorf("read how it stands with drift: %w", err)
 	}
-	for i := range b.Summary.Pauses {
-		p := &b.Summary.Pauses[i]
-		p.Reason, p.Actor = v.plain.Line(p.Reason), v.plain.Line(p.Actor)
-	}
+	b.Summary.Pauses = v.pausesInSight(sight, b.Summary.Pauses)
 	for i, e := range b.Corrections {
 		b.Corrections[i] = v.entry(e)
 	}

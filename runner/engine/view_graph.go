@@ -23,7 +23,7 @@ type GraphNode struct {
 }
 
 // Graph reads the order of a repository, or of the first that has workspaces with "".
-func (v *Views) Graph(ctx context.Context, repo RepoID) (GraphView, error) {
+func (v *Views) Graph(ctx context.Context, sight Sight, repo RepoID) (GraphView, error) {
 	var g GraphView
 	err := v.DB.Read(ctx, func(tx *sql.Tx) error {
 		g = GraphView{}
@@ -31,11 +31,14 @@ func (v *Views) Graph(ctx context.Context, repo RepoID) (GraphView, error) {
 		if g.Repositories, err = v.store.repositories(ctx, tx, ""); err != nil {
 			return err
 		}
-		for i := range g.Repositories {
-			g.Repositories[i].Problem = v.plain.Line(g.Repositories[i].Problem)
-		}
+		g.Repositories = v.inSight(sight, g.Repositories)
 		if repo == "" {
-			some, ok, err := first(ctx, tx, scanText, "SELECT repository FROM workspace WHERE present = 1 ORDER BY repository LIMIT 1")
+			h, err := v.horizon(ctx, tx, sight)
+			if err != nil {
+				return err
+			}
+			seen, args := h.where("repository")
+			some, ok, err := first(ctx, tx, scanText, "SELECT repository FROM workspace WHERE present = 1"+seen+" ORDER BY repository LIMIT 1", args...)
 			if err != nil || !ok && len(g.Repositories) == 0 {
 				return err
 			}
@@ -44,7 +47,7 @@ func (v *Views) Graph(ctx context.Context, repo RepoID) (GraphView, error) {
 			}
 			repo = RepoID(some)
 		}
-		if g.Home, err = v.repositoryOf(ctx, tx, repo); err != nil {
+		if g.Home, err = v.repositoryOf(ctx, tx, sight, repo); err != nil {
 			return err
 		}
 		cards, err := v.cards(ctx, tx, repo)

@@ -56,10 +56,15 @@ const (
 )
 
 // Queue reads what is worked and what waits.
-func (v *Views) Queue(ctx context.Context) (QueueView, error) {
+func (v *Views) Queue(ctx context.Context, sight Sight) (QueueView, error) {
 	var q QueueView
 	err := v.DB.Read(ctx, func(tx *sql.Tx) error {
 		q = QueueView{}
+		h, err := v.horizon(ctx, tx, sight)
+		if err != nil {
+			return err
+		}
+		seen, args := h.where("r.repository", queueRuns)
 		all, err := list(ctx, tx, func(row scanner) (r QueuedRun, err error) {
 			var created, started, ended int64
 			err = row.Scan(&r.ID, &r.Repository, &r.Workspace, &r.Change, &r.Kind, &r.Cause, &r.Actor, &r.Commit, &r.Status, &r.Phase, &created, &started, &ended, &r.Title, &r.URL)
@@ -67,11 +72,12 @@ func (v *Views) Queue(ctx context.Context) (QueueView, error) {
 			return r, err
 		}, "SELECT "+runCardColumns+`, COALESCE(c.title, ''), COALESCE(c.url, '') FROM run AS r JOIN operation AS o ON o.id = r.operation
 			LEFT JOIN change AS c ON c.repository = o.repository AND c.number = o.change_number
-			WHERE r.status IN ('waiting', 'queued', 'running') ORDER BY CASE r.status WHEN 'running' THEN 0 ELSE 1 END, o.id, r.position, r.workspace LIMIT $1`, queueRuns)
+			WHERE r.status IN ('waiting', 'queued', 'running')`+seen+` ORDER BY CASE r.status WHEN 'running' THEN 0 ELSE 1 END, o.id, r.position, r.workspace LIMIT $1`, args...)
 		if err != nil {
 			return err
 		}
-		n, _, err := first(ctx, tx, scanNumber, "SELECT COUNT(*) FROM run WHERE status IN ('waiting', 'queued', 'running')")
+		seen, args = h.where("repository")
+		n, _, err := first(ctx, tx, scanNumber, "SELECT COUNT(*) FROM run WHERE status IN ('waiting', 'queued', 'running')"+seen, args...)
 		if err != nil {
 			return err
 		}
@@ -94,10 +100,10 @@ func (v *Views) Queue(ctx context.Context) (QueueView, error) {
 			}
 			q.Waiting = append(q.Waiting, r)
 		}
-		if q.Retries, err = v.retries(ctx, tx); err != nil {
+		if q.Retries, err = v.retries(ctx, tx, h); err != nil {
 			return err
 		}
-		q.Recent, err = v.recent(ctx, tx)
+		q.Recent, err = v.recent(ctx, tx, h)
 		return err
 	})
 	if err != nil {
@@ -106,20 +112,22 @@ func (v *Views) Queue(ctx context.Context) (QueueView, error) {
 	return q, nil
 }
 
-func (v *Views) retries(ctx context.Context, tx *sql.Tx) ([]RetryView, error) {
+func (v *Views) retries(ctx context.Context, tx *sql.Tx, h horizon) ([]RetryView, error) {
+	seen, args := h.where("repository", queueRetries)
 	return list(ctx, tx, func(row scanner) (r RetryView, err error) {
 		var at int64
 		err = row.Scan(&r.What, &r.Repository, &r.Change, &r.Attempts, &at, &r.Problem)
 		r.NextAt, r.Problem = moment(at), v.plain.Line(r.Problem)
 		return r, err
-	}, `SELECT 'event' AS what, repository, change_number, attempts, next_at, problem FROM event WHERE status = 'waiting' AND problem <> ''
-		UNION ALL SELECT 'report' AS what, repository, change_number, attempts, next_at, problem FROM report WHERE wanted > told AND problem <> ''
-		ORDER BY next_at, repository, change_number, what LIMIT $1`, queueRetries)
+	}, `SELECT 'event' AS what, repository, change_number, attempts, next_at, problem FROM event WHERE status = 'waiting' AND problem <> ''`+seen+`
+		UNION ALL SELECT 'report' AS what, repository, change_number, attempts, next_at, problem FROM report WHERE wanted > told AND problem <> ''`+seen+`
+		ORDER BY next_at, repository, change_number, what LIMIT $1`, args...)
 }
 
 // recent reads the newest operations. Looks for drift are left out: there are many, and the board tells what they saw.
-func (v *Views) recent(ctx context.Context, tx *sql.Tx) ([]OperationSummary, error) {
-	operations, err := list(ctx, tx, scanOperation, "SELECT "+operationColumns+" FROM operation WHERE kind NOT IN ('drift', 'adopt') ORDER BY id DESC LIMIT $1", queueRecent)
+func (v *Views) recent(ctx context.Context, tx *sql.Tx, h horizon) ([]OperationSummary, error) {
+	seen, args := h.where("repository", queueRecent)
+	operations, err := list(ctx, tx, scanOperation, "SELECT "+operationColumns+" FROM operation WHERE kind NOT IN ('drift', 'adopt')"+seen+" ORDER BY id DESC LIMIT $1", args...)
 	if err != nil {
 		return nil, err
 	}

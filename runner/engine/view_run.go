@@ -41,12 +41,12 @@ type HoldView struct {
 }
 
 // Run reads a run.
-func (v *Views) Run(ctx context.Context, id string) (RunDetail, error) {
+func (v *Views) Run(ctx context.Context, sight Sight, id string) (RunDetail, error) {
 	var d RunDetail
 	err := v.DB.Read(ctx, func(tx *sql.Tx) error {
 		d = RunDetail{}
 		run, ok, err := v.store.run(ctx, tx, id)
-		if err == nil && !ok {
+		if err == nil && (!ok || !sight.Sees(run.Repository)) {
 			err = fmt.Errorf("the run: %w", ErrNoSuch)
 		}
 		if err != nil {
@@ -56,7 +56,7 @@ func (v *Views) Run(ctx context.Context, id string) (RunDetail, error) {
 		if d.Operation, _, err = v.store.operation(ctx, tx, run.Operation); err != nil {
 			return err
 		}
-		if d.Home, err = v.repositoryOf(ctx, tx, run.Repository); err != nil {
+		if d.Home, err = v.repositoryOf(ctx, tx, sight, run.Repository); err != nil {
 			return err
 		}
 		if d.Operation.Change > 0 {
@@ -73,7 +73,11 @@ func (v *Views) Run(ctx context.Context, id string) (RunDetail, error) {
 				return err
 			}
 		}
-		d.Decisions, err = v.decisions(ctx, tx, run, d.Operation, d.Home)
+		h, err := v.horizon(ctx, tx, sight)
+		if err != nil {
+			return err
+		}
+		d.Decisions, err = v.decisions(ctx, tx, h, run, d.Operation, d.Home)
 		return err
 	})
 	if err != nil {
@@ -87,7 +91,7 @@ func (v *Views) Run(ctx context.Context, id string) (RunDetail, error) {
 }
 
 // decisions reads what the audit log tells of a run: what names it, and what was decided on its operation for its workspace.
-func (v *Views) decisions(ctx context.Context, tx *sql.Tx, run Run, o Operation, home Repository) ([]audit.Entry, error) {
+func (v *Views) decisions(ctx context.Context, tx *sql.Tx, h horizon, run Run, o Operation, home Repository) ([]audit.Entry, error) {
 	filter := audit.Filter{Repository: home.Repo.String(), Workspace: run.Workspace, Since: o.CreatedAt.Add(-time.Minute), Limit: 200}
 	if !run.EndedAt.IsZero() {
 		filter.Until = run.EndedAt.Add(time.Minute)
@@ -100,7 +104,7 @@ func (v *Views) decisions(ctx context.Context, tx *sql.Tx, run Run, o Operation,
 	for i := len(all) - 1; i >= 0; i-- {
 		e := all[i]
 		its := e.Details["run"] == run.ID
-		ours := e.Details["run"] == "" && e.Action == string(run.Kind) && e.Change == int64(o.Change) && e.Commit == o.Commit
+		ours := h.named(e.Repository) && e.Details["run"] == "" && e.Action == string(run.Kind) && e.Change == int64(o.Change) && e.Commit == o.Commit
 		if its || ours {
 			about = append(about, v.entry(e))
 		}

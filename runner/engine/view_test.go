@@ -113,7 +113,7 @@ func workspacesAreFound(t *testing.T, w *rowsWorld) {
 		{WorkspaceFilter{Limit: 9, Repository: "gh/acme/none"}, "", 0},
 		{WorkspaceFilter{Limit: 9, Text: "%"}, "", 0},
 	} {
-		l, err := v.Workspaces(t.Context(), c.filter)
+		l, err := v.Workspaces(t.Context(), Everything(), c.filter)
 		var got []string
 		for _, card := range l.Cards {
 			got = append(got, card.Name+" "+string(card.State))
@@ -122,29 +122,29 @@ func workspacesAreFound(t *testing.T, w *rowsWorld) {
 			t.Errorf("%+v finds %q, %d of %d, %v; want %q, %d of 3", c.filter, got, l.Found, l.All, err, c.want, c.found)
 		}
 	}
-	d, err := v.Workspace(t.Context(), repo, "net", "")
+	d, err := v.Workspace(t.Context(), Everything(), repo, "net", "")
 	if err != nil || d.Class != drift.ClassNode || d.WorkspaceCard.Findings != 2 || !d.Overdue || len(d.NeededBy) != 1 || d.NeededBy[0].Name != "app" || !d.Findings[0].Closed {
 		t.Errorf("the workspace is %+v, %v", d, err)
 	}
-	if d, err = v.Workspace(t.Context(), repo, "app", ""); err != nil || len(d.Changes) != 1 || len(d.Needs) != 1 || len(d.Runs) != 1 || d.Runs[0].Change != 1 {
+	if d, err = v.Workspace(t.Context(), Everything(), repo, "app", ""); err != nil || len(d.Changes) != 1 || len(d.Needs) != 1 || len(d.Runs) != 1 || d.Runs[0].Change != 1 {
 		t.Errorf("the workspace is %+v, %v", d, err)
 	}
 	for _, name := range []string{"", "none", "net'--"} {
-		if _, err := v.Workspace(t.Context(), repo, name, ""); !errors.Is(err, ErrNoSuch) {
+		if _, err := v.Workspace(t.Context(), Everything(), repo, name, ""); !errors.Is(err, ErrNoSuch) {
 			t.Errorf("the workspace %q: %v, want ErrNoSuch", name, err)
 		}
 	}
-	if _, err := v.Graph(t.Context(), "gh/acme/none"); !errors.Is(err, ErrNoSuch) {
+	if _, err := v.Graph(t.Context(), Everything(), "gh/acme/none"); !errors.Is(err, ErrNoSuch) {
 		t.Errorf("the order of no repository: %v", err)
 	}
-	if g, err := v.Graph(t.Context(), ""); err != nil || g.Home.ID != repo || len(g.Nodes) != 3 {
+	if g, err := v.Graph(t.Context(), Everything(), ""); err != nil || g.Home.ID != repo || len(g.Nodes) != 3 {
 		t.Errorf("the order is %+v, %v", g, err)
 	}
-	b, err := v.Drift(t.Context(), DriftFilter{Class: drift.ClassNode, Limit: 9})
+	b, err := v.Drift(t.Context(), Everything(), DriftFilter{Class: drift.ClassNode, Limit: 9})
 	if err != nil || b.Found != 1 || b.Findings[0].Address != "toy_node.b" || b.Counts[drift.ClassResource][drift.CauseOutside] != 1 {
 		t.Errorf("the board is %+v, %v", b, err)
 	}
-	if _, err := v.Run(t.Context(), "none"); !errors.Is(err, ErrNoSuch) {
+	if _, err := v.Run(t.Context(), Everything(), "none"); !errors.Is(err, ErrNoSuch) {
 		t.Errorf("a run that there is not: %v", err)
 	}
 }
@@ -160,7 +160,7 @@ func queueTellsWhatWaits(t *testing.T, w *rowsWorld) {
 		_, err := tx.ExecContext(t.Context(), "UPDATE event SET problem = 'no canary-of-the-views', attempts = 2 WHERE key = $1", key)
 		return err
 	})
-	q, err := w.views().Queue(t.Context())
+	q, err := w.views().Queue(t.Context(), Everything())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,19 +187,19 @@ func auditIsVerified(t *testing.T, w *rowsWorld) {
 		}
 		return nil
 	})
-	a, err := v.AuditLog(t.Context(), audit.Filter{Limit: 2})
+	a, err := v.AuditLog(t.Context(), Everything(), audit.Filter{Limit: 2})
 	if err != nil || len(a.Entries) != 2 || !a.More || a.Checked != nil || strings.Contains(a.Entries[0].Reason, "canary") {
 		t.Errorf("the log is %+v, %v", a, err)
 	}
 	v.verifying.Lock()
-	if err := v.VerifyAudit(t.Context()); !errors.Is(err, ErrBusy) {
+	if err := v.VerifyAudit(t.Context(), Everything()); !errors.Is(err, ErrBusy) {
 		t.Errorf("while it is verified: %v", err)
 	}
 	v.verifying.Unlock()
-	if err := v.VerifyAudit(t.Context()); err != nil {
+	if err := v.VerifyAudit(t.Context(), Everything()); err != nil {
 		t.Fatal(err)
 	}
-	if a, err = v.AuditLog(t.Context(), audit.Filter{Limit: 3}); err != nil || a.More || a.Checked == nil || a.Checked.Verified.Entries != 3 || a.Checked.Broken != nil {
+	if a, err = v.AuditLog(t.Context(), Everything(), audit.Filter{Limit: 3}); err != nil || a.More || a.Checked == nil || a.Checked.Verified.Entries != 3 || a.Checked.Broken != nil {
 		t.Errorf("the log is %+v, %v", a, err)
 	}
 }

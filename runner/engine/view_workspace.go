@@ -40,12 +40,12 @@ const (
 )
 
 // Workspace reads one workspace, and the runs of it that began before the run with an id, or the newest with "".
-func (v *Views) Workspace(ctx context.Context, repo RepoID, name, before string) (WorkspaceDetail, error) {
+func (v *Views) Workspace(ctx context.Context, sight Sight, repo RepoID, name, before string) (WorkspaceDetail, error) {
 	var d WorkspaceDetail
 	var rows []FindingRow
 	err := v.DB.Read(ctx, func(tx *sql.Tx) error {
 		d, rows = WorkspaceDetail{Since: v.Now().AddDate(0, 0, -detailDays)}, nil
-		home, err := v.repositoryOf(ctx, tx, repo)
+		home, err := v.repositoryOf(ctx, tx, sight, repo)
 		if err != nil {
 			return err
 		}
@@ -86,6 +86,9 @@ func (v *Views) Workspace(ctx context.Context, repo RepoID, name, before string)
 		for _, p := range pauses {
 			if p.covers(repo, name) {
 				p.Reason, p.Actor = v.plain.Line(p.Reason), v.plain.Line(p.Actor)
+				if !sight.Sees(p.Repository) { // that everything is paused holds here, too
+					p.Reason, p.Actor = "", "somebody"
+				}
 				d.Pauses = append(d.Pauses, p)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/plumbline-dev/plumbline/drift"
@@ -29,7 +30,7 @@ type WorkspaceList struct {
 
 // Workspaces reads a page of workspaces. Text and state are looked for in memory: what state a workspace is in follows from
 // five tables, and both take milliseconds with ten thousand rows.
-func (v *Views) Workspaces(ctx context.Context, f WorkspaceFilter) (WorkspaceList, error) {
+func (v *Views) Workspaces(ctx context.Context, sight Sight, f WorkspaceFilter) (WorkspaceList, error) {
 	var l WorkspaceList
 	err := v.DB.Read(ctx, func(tx *sql.Tx) error {
 		l = WorkspaceList{States: map[WorkspaceState]int{}}
@@ -37,10 +38,12 @@ func (v *Views) Workspaces(ctx context.Context, f WorkspaceFilter) (WorkspaceLis
 		if l.Repositories, err = v.store.repositories(ctx, tx, ""); err != nil {
 			return err
 		}
+		l.Repositories = v.inSight(sight, l.Repositories)
 		cards, err := v.cards(ctx, tx, "")
 		if err != nil {
 			return err
 		}
+		cards = slices.DeleteFunc(cards, func(c WorkspaceCard) bool { return !sight.Sees(c.Repository) })
 		l.All = len(cards)
 		words := strings.Fields(strings.ToLower(f.Text))
 		for _, c := range cards {
@@ -62,9 +65,6 @@ func (v *Views) Workspaces(ctx context.Context, f WorkspaceFilter) (WorkspaceLis
 	})
 	if err != nil {
 		return WorkspaceList{}, fmt.Errorf("read the workspaces: %w", err)
-	}
-	for i := range l.Repositories {
-		l.Repositories[i].Problem = v.plain.Line(l.Repositories[i].Problem)
 	}
 	return l, nil
 }

@@ -32,7 +32,8 @@ type ViewsOptions struct {
 }
 
 // Views answer what pages show: rows as they are, put together for people. They change nothing, and each answer is of one
-// moment. What was sealed is opened here, and what must not be seen is hidden here, so that no page has to think of it.
+// moment. What was sealed is opened here, and what must not be seen is hidden here, so that no page has to think of it: each takes
+// the Sight of who asks, and what is not in it is as if it were not there.
 // They may be asked by many at once, beside any number of engines.
 type Views struct {
 	ViewsOptions
@@ -174,10 +175,10 @@ func (v *Views) finding(row FindingRow) FindingView {
 }
 
 // repositoryOf reads a repository that somebody names.
-func (v *Views) repositoryOf(ctx context.Context, tx *sql.Tx, id RepoID) (Repository, error) {
+func (v *Views) repositoryOf(ctx context.Context, tx *sql.Tx, sight Sight, id RepoID) (Repository, error) {
 	r, ok, err := v.store.repository(ctx, tx, id)
-	if err == nil && !ok {
-		err = fmt.Errorf("the repository: %w", ErrNoSuch)
+	if err == nil && (!ok || !sight.Sees(id)) {
+		return Repository{}, fmt.Errorf("the repository: %w", ErrNoSuch)
 	}
 	r.Problem = v.plain.Line(r.Problem)
 	return r, err

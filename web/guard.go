@@ -1,0 +1,93 @@
+package web
+
+import (
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/plumbline-dev/plumbline/web/signin"
+)
+
+// asker finds out who asks. If nobody is let in, why says so in a sentence, and status is the answer's.
+func (s *site) asker(req *http.Request) (a *signin.Asker, status int, why string) {
+	if why := s.hidden(req); why != "" {
+		return nil, http.StatusForbidden, why
+	}
+	return s.machine, 0, ""
+}
+
+// guard keeps pages, and what they load, from those who may not see them, and puts who asks into the request's context.
+func (s *site) guard(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		a, status, why := s.asker(req)
+		if why != "" {
+			answerText(w, status, why+"\n")
+			return
+		}
+		next(w, req.WithContext(signin.With(req.Context(), a)))
+	}
+}
+
+// maxForm is how large a form that does something may be, in bytes.
+const maxForm = 64 << 10
+
+// form is the guard of what forms do: whoever sends one must have got it from here. The browser's own word for that is
+// asked first; the token in the form says it where a browser is silent.
+func (s *site) form(next http.HandlerFunc) http.HandlerFunc {
+	origin := http.NewCrossOriginProtection()
+	return s.guard(func(w http.ResponseWriter, req *http.Request) {
+		const again = "This form was not sent from a page of this server, or is too old. Go back, reload the page and try again."
+		if origin.Check(req) != nil {
+			s.problem(w, req, http.StatusForbidden, "Not done", again)
+			return
+		}
+		req.Body = http.MaxBytesReader(w, req.Body, maxForm)
+		if err := req.ParseForm(); err != nil {
+			s.problem(w, req, http.StatusBadRequest, "Not done", "The form cannot be read.")
+			return
+		}
+		if !signin.From(req.Context()).SentForm(req.PostForm.Get(signin.FormField)) {
+			s.problem(w, req, http.StatusForbidden, "Not done", again)
+			return
+		}
+		next(w, req)
+	})
+}
+
+// private keeps the metrics, which count what is done in all repositories, from other machines.
+func (s *site) private(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if why := s.hidden(req); why != "" {
+			answerText(w, http.StatusForbidden, why+"\n")
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
+// hidden returns why pages are not shown to who asks, or "".
+//
+// The names and the changes of private repositories stand on them, and nobody can sign in. A request from this machine may
+// still be anybody's: a proxy's, or that of a page in a browser here whose name was made to point here.
+func (s *site) hidden(req *http.Request) string {
+	switch {
+	case s.exposed:
+		return "The pages have no sign-in, so they are not shown where other machines can reach them. Listen on 127.0.0.1 to see them; webhooks and health are served here."
+	case !loopback(host(req.RemoteAddr)), !loopback(host(req.Host)), forwarded(req.Header):
+		return "The pages have no sign-in, so they are shown only to this machine itself, at http://127.0.0.1 or http://localhost and not through a proxy."
+	}
+	return ""
+}
+
+// forwarded reports whether a proxy says that somebody else asks.
+func forwarded(h http.Header) bool {
+	return slices.ContainsFunc([]string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"},
+		func(name string) bool { return len(h[name]) > 0 })
+}
+
+func loopback(name string) bool {
+	address, _, _ := strings.Cut(name, "%")
+	ip := net.ParseIP(address)
+	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback()
+}
