@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/plumbline-dev/plumbline/web/api"
 	"github.com/plumbline-dev/plumbline/web/signin"
 )
 
@@ -27,6 +28,20 @@ func (s *site) guard(next http.HandlerFunc) http.HandlerFunc {
 		}
 		next(w, req.WithContext(signin.With(req.Context(), a)))
 	}
+}
+
+// askerOfAPI is asker for programs, who get a problem instead.
+func (s *site) askerOfAPI(req *http.Request) (*signin.Asker, *api.Problem) {
+	a, status, why := s.asker(req)
+	switch {
+	case why == "":
+		return a, nil
+	case status == http.StatusUnauthorized:
+		return nil, api.SignIn(why)
+	case status == http.StatusServiceUnavailable:
+		return nil, api.Unavailable(why)
+	}
+	return nil, api.Forbidden(why)
 }
 
 // maxForm is how large a form that does something may be, in bytes.

@@ -21,9 +21,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/plumbline-dev/plumbline/internal/audit"
 	"github.com/plumbline-dev/plumbline/internal/telemetry"
 	"github.com/plumbline-dev/plumbline/runner/engine"
+	"github.com/plumbline-dev/plumbline/web/api"
 )
 
 // Engine is what is asked of the engine.
@@ -37,14 +37,8 @@ type Engine interface {
 // Views is what pages ask of the database. It is ErrNoSuch of the engine for what there is not or is not in sight, and each text that it returns
 // is free of secrets, but not yet fit for a page.
 type Views interface {
+	api.Views
 	Workspaces(ctx context.Context, sight engine.Sight, f engine.WorkspaceFilter) (engine.WorkspaceList, error)
-	Workspace(ctx context.Context, sight engine.Sight, repo engine.RepoID, name, before string) (engine.WorkspaceDetail, error)
-	Run(ctx context.Context, sight engine.Sight, id string) (engine.RunDetail, error)
-	Graph(ctx context.Context, sight engine.Sight, repo engine.RepoID) (engine.GraphView, error)
-	Drift(ctx context.Context, sight engine.Sight, f engine.DriftFilter) (engine.DriftBoard, error)
-	AuditLog(ctx context.Context, sight engine.Sight, f audit.Filter) (engine.AuditView, error)
-	VerifyAudit(ctx context.Context, sight engine.Sight) error
-	Queue(ctx context.Context, sight engine.Sight) (engine.QueueView, error)
 }
 
 // Options say what the handler works with. Engine, Views and Log are required.
@@ -87,7 +81,7 @@ type route struct {
 
 // routes are all there are: a test has a row for each.
 func routes(o Options, hooks *webhooks, s *site) []route {
-	return []route{
+	all := []route{
 		{"POST /webhook/{forge}", http.HandlerFunc(hooks.serve)},
 		{"GET /healthz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answerText(w, http.StatusOK, "alive\n") })},
 		{"GET /readyz", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { ready(w, req, o.Engine) })},
@@ -103,6 +97,10 @@ func routes(o Options, hooks *webhooks, s *site) []route {
 		{"GET /script.js", s.guard(asset("text/javascript; charset=utf-8", script))},
 		{"GET /icon.svg", s.guard(asset("image/svg+xml", icon))},
 	}
+	for _, r := range api.New(api.Options{Views: o.Views, Asker: s.askerOfAPI, Version: o.Version, Log: s.log}).Routes() {
+		all = append(all, route{r.Pattern, r.Handler})
+	}
+	return all
 }
 
 // Time limits and sizes of requests. Forges give a webhook ten seconds.

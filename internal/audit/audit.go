@@ -67,6 +67,9 @@ const (
 	maxDetail = 200
 )
 
+// maxList is how many entries List returns at most: a page of 1000, and one more that tells whether another page follows.
+const maxList = 1001
+
 // timeFormat is how times are kept: all of one length, so that they sort.
 const timeFormat = "2006-01-02T15:04:05.000000Z"
 
@@ -194,7 +197,7 @@ type Filter struct {
 	Text                                 string // stands in the actor, action, repository, workspace, commit, fingerprint or reason, in any case of a to z
 	Since, Until                         time.Time
 	Before                               int64 // only entries with a smaller Seq: the last one of the page before
-	Limit                                int   // size of a page; 0: 100, at most 1000
+	Limit                                int   // size of a page; 0: 100, at most 1001
 }
 
 // List returns a page of entries, newest first. What it shows was not verified.
@@ -249,7 +252,7 @@ func (l *Log) List(ctx context.Context, tx *sql.Tx, f Filter) ([]Entry, error) {
 	if limit <= 0 {
 		limit = 100
 	}
-	query += ` ORDER BY seq DESC LIMIT ` + strconv.Itoa(min(limit, 1000))
+	query += ` ORDER BY seq DESC LIMIT ` + strconv.Itoa(min(limit, maxList))
 	var entries []Entry
 	err := eachRow(ctx, tx, query, args, func(r row) error {
 		e, err := r.entry()

@@ -71,6 +71,12 @@ func (v *Views) Workspaces(ctx context.Context, sight Sight, f WorkspaceFilter) 
 
 // cards reads how it stands with the workspaces of a repository, or of all with "", by repository, directory and name.
 func (v *Views) cards(ctx context.Context, tx *sql.Tx, repo RepoID) ([]WorkspaceCard, error) {
+	return v.cardsOf(ctx, tx, false, "(w.repository = $1 OR $1 = '') ORDER BY w.repository, w.dir, w.name", string(repo))
+}
+
+// cardsOf reads how it stands with the workspaces that a condition chooses. With span they are in the order of their keys, and
+// of the other tables too only what lies between the first and the last of them is read.
+func (v *Views) cardsOf(ctx context.Context, tx *sql.Tx, span bool, condition string, args ...any) ([]WorkspaceCard, error) {
 	now := millis(v.Now())
 	cards, err := list(ctx, tx, func(row scanner) (c WorkspaceCard, err error) {
 		var applied, checked, overdue int64
@@ -79,9 +85,17 @@ func (v *Views) cards(ctx context.Context, tx *sql.Tx, repo RepoID) ([]Workspace
 		return c, err
 	}, `SELECT w.repository, w.name, w.dir, w.applied_commit, w.applied_at, w.last_status, COALESCE(s.state, 'never'), COALESCE(s.checked_at, 0), COALESCE(s.overdue_at, 0)
 		FROM workspace AS w LEFT JOIN sweep AS s ON s.repository = w.repository AND s.workspace = w.name AND s.gone = 0
-		WHERE w.present = 1 AND (w.repository = $1 OR $1 = '') ORDER BY w.repository, w.dir, w.name`, string(repo))
-	if err != nil {
+		WHERE w.present = 1 AND `+condition, args...)
+	if err != nil || len(cards) == 0 {
 		return nil, err
+	}
+	var findings, changes string
+	var between []any
+	if span {
+		first, last := cards[0], cards[len(cards)-1]
+		findings = " AND (repository, workspace) >= ($1, $2) AND (repository, workspace) <= ($3, $4)"
+		changes = " AND c.repository >= $1 AND c.repository <= $3 AND (r.repository, r.workspace) >= ($1, $2) AND (r.repository, r.workspace) <= ($3, $4)"
+		between = []any{string(first.Repository), first.Name, string(last.Repository), last.Name}
 	}
 	type place struct {
 		repo RepoID
@@ -116,7 +130,7 @@ func (v *Views) cards(ctx context.Context, tx *sql.Tx, repo RepoID) ([]Workspace
 			}
 		}
 		return err
-	}, "SELECT repository, workspace, class, COUNT(*) FROM finding WHERE gone_at = 0 AND noise = 0 GROUP BY repository, workspace, class"); err != nil {
+	}, "SELECT repository, workspace, class, COUNT(*) FROM finding WHERE gone_at = 0 AND noise = 0"+findings+" GROUP BY repository, workspace, class", between...); err != nil {
 		return nil, err
 	}
 	if err := each(ctx, tx, func(row scanner) error {
@@ -129,7 +143,7 @@ func (v *Views) cards(ctx context.Context, tx *sql.Tx, repo RepoID) ([]Workspace
 		}
 		return err
 	}, `SELECT c.repository, c.number, c.title, c.url, r.id, r.workspace, r.status FROM change AS c JOIN run AS r ON r.operation = c.operation
-		WHERE c.state = 'open' AND c.operation <> '' ORDER BY c.repository, c.number`); err != nil {
+		WHERE c.state = 'open' AND c.operation <> ''`+changes+" ORDER BY c.repository, c.number", between...); err != nil {
 		return nil, err
 	}
 	for i := range cards {
