@@ -50,6 +50,7 @@ type Report struct {
 	Dirty  bool   // what was planned or applied is Commit with changes that are not committed
 	Base   string // what Commit was compared with: a branch or a commit; "" = not said
 	By     string // login of who asked for it; "" = nobody did, or it is not said
+	Via    string // where they asked: "web" or "api"; "" = in a comment, or it is not said
 	// Notice is why nothing is planned or applied, in a sentence or in many lines. It stands in the verdict's place; ""
 	// where there is a verdict.
 	Notice     string

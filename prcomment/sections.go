@@ -25,7 +25,8 @@ func (w *renderer) heading() {
 		facts = append(facts, fact)
 	}
 	if w.report.By != "" {
-		facts = append(facts, "asked for by "+w.name(w.report.By))
+		via := map[string]string{"web": "on the web ", "api": "through the API "}[w.report.Via]
+		facts = append(facts, "asked for "+via+"by "+w.name(w.report.By))
 	}
 	if !w.report.At.IsZero() {
 		facts = append(facts, w.report.At.UTC().Format("2006-01-02 15:04 UTC"))

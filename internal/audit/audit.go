@@ -90,12 +90,15 @@ func DetailKeys() []string {
 		"ladder",    // of drift
 		"lineage",   // of the state
 		"lock",      // id of Terraform's state lock
+		"person",    // who signed in, where that is not the actor's name
 		"plan",      // id
+		"request",   // id of what was asked for on a page or through the API
 		"required",  // how many approvals were needed
 		"run",       // id
 		"serial",    // of the state
 		"status",    // what became of it
 		"terraform", // the engine's version
+		"via",       // web or api, where it was not asked for in a comment
 	}
 }
 

@@ -200,7 +200,7 @@ func (h *errand) stillApplied(ctx context.Context, tx *sql.Tx, c forge.Change) (
 	if err != nil {
 		return nil, err
 	}
-	states, err := h.standingsIn(ctx, tx, c.Number)
+	states, err := h.store.standings(ctx, tx, h.repo.ID, c.Number)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -46,17 +47,23 @@ func (h *errand) command(ctx context.Context) error {
 	if again, err := h.askedBefore(ctx, cmd); err != nil || again {
 		return err // an edit that leaves the command as it was asks for nothing new
 	}
-	row, _, err := h.refresh(ctx, ev.Change)
+	h.commented()
+	return h.obey(ctx, cmd, wrong)
+}
+
+// obey does what the errand's asker asks for of a change, or says why not. wrong is what is wrong with the command.
+func (h *errand) obey(ctx context.Context, cmd prcomment.Command, wrong error) error {
+	row, _, err := h.refresh(ctx, h.event.Event.Change)
 	if err != nil {
 		return err
 	}
-	if err := h.mayCommand(ctx, *ev.Comment, ev.Sender); err != nil {
+	if err := h.mayCommand(ctx, forge.Write); err != nil {
 		return h.refused(ctx, row, cmd, err)
 	}
 	if wrong != nil {
 		return h.refused(ctx, row, cmd, &refusal{why: wrong.Error(), noted: "the command is not understood"})
 	}
-	h.react(ctx, forge.Seen)
+	h.asker.seen(ctx)
 	switch cmd.Verb {
 	case prcomment.VerbPlan:
 		err = h.commandPlan(ctx, row, cmd)
@@ -65,7 +72,7 @@ func (h *errand) command(ctx context.Context) error {
 	case prcomment.VerbUnlock:
 		err = h.commandUnlock(ctx, row, cmd)
 	default:
-		err = h.answer(ctx, row.Number, prcomment.Reply{Body: prcomment.Help()})
+		err = h.asker.answer(ctx, row.Number, prcomment.Reply{Body: prcomment.Help()})
 	}
 	return h.refused(ctx, row, cmd, err)
 }
@@ -97,54 +104,22 @@ func (h *errand) askedBefore(ctx context.Context, cmd prcomment.Command) (bool, 
 	return again, err
 }
 
-// mayCommand is a refusal unless the author of the comment may command, and whoever has edited it.
-func (h *errand) mayCommand(ctx context.Context, c forge.Comment, sender string) error {
-	people := []string{c.Author}
-	if sender != "" && !strings.EqualFold(sender, c.Author) {
-		people = append(people, sender) // who edited it; where that is not told, forges let only those with write permission
-	}
-	for _, login := range people {
+// mayCommand is a refusal unless the asker has a permission in the repository, and whoever else had a hand in it.
+func (h *errand) mayCommand(ctx context.Context, least forge.Permission) error {
+	for _, login := range append([]string{h.asker.login()}, h.asker.others()...) {
 		permission, err := h.forge.Client.Permission(ctx, h.repo.Repo, login)
 		if err != nil {
 			return err
 		}
-		if permission < forge.Write {
-			return &refusal{why: fmt.Sprintf("it takes write permission in %s, and %s has %s.", h.repo.Repo, codeName(login),
-				map[bool]string{true: "read permission", false: "none"}[permission == forge.Read])}
+		if permission < least {
+			has := permission.String()
+			if permission > forge.None {
+				has += " permission"
+			}
+			return &refusal{why: fmt.Sprintf("it takes %s permission in %s, and %s has %s.", least, h.repo.Repo, codeName(login), has)}
 		}
 	}
 	return nil
-}
-
-// react leaves a sign under the comment. Without it nothing is lost.
-func (h *errand) react(ctx context.Context, r forge.Reaction) {
-	if err := h.forge.Client.React(ctx, h.repo.Repo, h.event.Event.Comment.ID, r); err != nil {
-		h.log.Info("a reaction could not be left", "event", h.event.Key, "error", h.plain(err.Error()))
-	}
-}
-
-// answer replies to the comment. The key makes it one reply, however often the event is worked.
-func (h *errand) answer(ctx context.Context, number int, r prcomment.Reply) error {
-	c := h.event.Event.Comment
-	if r.Command == "" && r.Refused {
-		r.Command = forge.Cut(strings.TrimSpace(c.Body), 100)
-	}
-	if r.To == "" && r.Refused {
-		r.To = c.Author
-	}
-	return h.reply(ctx, h.repo.ID, number, replyName(*c), r)
-}
-
-// replyName tells a reply from those to other comments, and to earlier versions of this one.
-func replyName(c forge.Comment) string { return fmt.Sprintf("%s-%d", c.ID, c.UpdatedAt.Unix()) }
-
-// refuse says why something that a comment asked for is not done.
-func (h *errand) refuse(ctx context.Context, number int, why string) error {
-	if h.event.Event.Comment == nil {
-		return nil
-	}
-	h.react(ctx, forge.Refused)
-	return h.answer(ctx, number, prcomment.Reply{Refused: true, Says: why})
 }
 
 // refused answers a refusal and notes it; other errors are returned as they are.
@@ -153,7 +128,7 @@ func (h *errand) refused(ctx context.Context, row ChangeRow, cmd prcomment.Comma
 	if !errors.As(err, &no) {
 		return err
 	}
-	if err := h.refuse(ctx, row.Number, no.why); err != nil {
+	if err := h.asker.refuse(ctx, row.Number, no.why); err != nil {
 		return err
 	}
 	if no.noted == "" {
@@ -165,21 +140,22 @@ func (h *errand) refused(ctx context.Context, row ChangeRow, cmd prcomment.Comma
 	}
 	return h.conclude(ctx, func(*sql.Tx) ([]audit.Entry, error) {
 		return []audit.Entry{{
-			Actor: h.event.Event.Comment.Author, Action: verb, Change: int64(row.Number), Commit: row.Head.Commit, Allowed: false,
+			Actor: h.asker.login(), Action: verb, Change: int64(row.Number), Commit: row.Head.Commit, Allowed: false,
 			Reason: no.noted, Details: h.commandDetails(cmd),
 		}}, nil
 	})
 }
 
 func (h *errand) commandDetails(cmd prcomment.Command) map[string]string {
-	return map[string]string{"command": string(cmd.Verb), "comment": h.event.Event.Comment.ID, "event": h.event.Event.Key}
+	details := map[string]string{"command": string(cmd.Verb), "event": h.event.Event.Key}
+	maps.Copy(details, h.asker.details())
+	return details
 }
 
 // commandPlan plans again.
 func (h *errand) commandPlan(ctx context.Context, row ChangeRow, cmd prcomment.Command) error {
 	p := planRequest{
-		cause: CauseCommand, actor: h.event.Event.Comment.Author, eventAt: h.event.ReceivedAt,
-		replyTo: h.event.Event.Comment.ID, chosen: cmd.Workspaces,
+		cause: CauseCommand, actor: h.asker.login(), eventAt: h.event.ReceivedAt, replyTo: h.asker.key(), chosen: cmd.Workspaces,
 	}
 	switch row.State {
 	case forge.Open:
@@ -201,8 +177,8 @@ func (h *errand) commandPlan(ctx context.Context, row ChangeRow, cmd prcomment.C
 // commandUnlock has the state locks looked at that runs may have left behind.
 func (h *errand) commandUnlock(ctx context.Context, row ChangeRow, cmd prcomment.Command) error {
 	op := Operation{
-		Repository: h.repo.ID, Change: row.Number, Kind: KindUnlock, Cause: CauseCommand, Actor: h.event.Event.Comment.Author,
-		Branch: row.Base.Branch, HeadCommit: row.Head.Commit, ReplyTo: h.event.Event.Comment.ID, EventAt: h.event.ReceivedAt,
+		Repository: h.repo.ID, Change: row.Number, Kind: KindUnlock, Cause: CauseCommand, Actor: h.asker.login(),
+		Branch: row.Base.Branch, HeadCommit: row.Head.Commit, ReplyTo: h.asker.key(), EventAt: h.event.ReceivedAt,
 	}
 	if n, no, err := h.astray(ctx, row.Change); err != nil {
 		return err
@@ -272,13 +248,11 @@ func (h *errand) commandUnlock(ctx context.Context, row ChangeRow, cmd prcomment
 	})
 }
 
-// commandEntries are the audit entries of an operation that a comment asked for.
+// commandEntries are the audit entries of an operation that somebody asked for.
 func (h *errand) commandEntries(op Operation, all []judged, cmd prcomment.Command) []audit.Entry {
 	entries := h.entries(op, all)
 	for i := range entries {
-		for key, value := range h.commandDetails(cmd) {
-			entries[i].Details[key] = value
-		}
+		maps.Copy(entries[i].Details, h.commandDetails(cmd))
 	}
 	return entries
 }

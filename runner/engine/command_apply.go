@@ -154,15 +154,15 @@ func (s standing) accepted() Run {
 func (h *errand) standings(ctx context.Context, number int) (map[string]standing, error) {
 	var states map[string]standing
 	err := h.DB.Read(ctx, func(tx *sql.Tx) (err error) {
-		states, err = h.standingsIn(ctx, tx, number)
+		states, err = h.store.standings(ctx, tx, h.repo.ID, number)
 		return err
 	})
 	return states, err
 }
 
-func (h *errand) standingsIn(ctx context.Context, tx *sql.Tx, number int) (map[string]standing, error) {
+func (s *store) standings(ctx context.Context, tx *sql.Tx, repo RepoID, number int) (map[string]standing, error) {
 	states := map[string]standing{}
-	operations, err := h.store.operations(ctx, tx, h.repo.ID, number, "")
+	operations, err := s.operations(ctx, tx, repo, number, "")
 	if err != nil {
 		return nil, err
 	}
@@ -170,19 +170,19 @@ func (h *errand) standingsIn(ctx context.Context, tx *sql.Tx, number int) (map[s
 		if op.Kind == KindUnlock {
 			continue
 		}
-		runs, err := h.store.runsOf(ctx, tx, op.ID)
+		runs, err := s.runsOf(ctx, tx, op.ID)
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range runs {
-			s, known := states[r.Workspace]
+			state, known := states[r.Workspace]
 			switch {
 			case r.Status == Superseded:
 			case op.Kind == KindApply:
 				states[r.Workspace] = standing{apply: r}
 			case known && r.Status.Ended():
-				s.fresh = r
-				states[r.Workspace] = s
+				state.fresh = r
+				states[r.Workspace] = state
 			}
 		}
 	}
@@ -341,8 +341,8 @@ func (h *errand) applyChosen(ctx context.Context, row ChangeRow, cmd prcomment.C
 		all = slices.DeleteFunc(slices.Clone(all), func(j judged) bool { return j.Leave != "" })
 	}
 	op.Repository, op.Change, op.Kind, op.Cause = h.repo.ID, row.Number, KindApply, CauseCommand
-	op.Actor, op.HeadCommit = h.event.Event.Comment.Author, row.Head.Commit
-	op.ReplyTo, op.EventAt = h.event.Event.Comment.ID, h.event.ReceivedAt
+	op.Actor, op.HeadCommit = h.asker.login(), row.Head.Commit
+	op.ReplyTo, op.EventAt = h.asker.key(), h.event.ReceivedAt
 	runs, err := h.applyRuns(&op, set, all)
 	if err != nil {
 		return err

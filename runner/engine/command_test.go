@@ -194,6 +194,7 @@ func TestHeldIsAcceptedByCommand(t *testing.T) {
 	h := &errand{Engine: d.engines[0], forge: d.engines[0].Forges[0], repo: Repository{ID: d.id, Repo: d.repo}}
 	written := time.Now().Truncate(time.Second)
 	h.event.Event.Comment = &forge.Comment{CreatedAt: written, UpdatedAt: written}
+	h.commented()
 	for _, at := range []time.Time{{}, written, written.Add(2 * time.Second)} {
 		d.posted(number, at)
 		var refused *refusal

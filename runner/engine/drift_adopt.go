@@ -128,6 +128,7 @@ func (h *errand) proposeAdoption(ctx context.Context, operation string) error {
 	if !known || len(runs) != 1 || h.event.Event.Comment == nil {
 		return &overError{"the adoption is not known any more"}
 	}
+	h.commented()
 	p.workspace = runs[0].Workspace
 	if p.cmd, _, err = prcomment.ParseIssueCommand(h.event.Event.Comment.Body); err != nil {
 		p.cmd.Verb = prcomment.VerbAdopt
@@ -198,8 +199,7 @@ func placeLine(place adopt.Place) string {
 
 // leftAll answers that nothing could be adopted, and why.
 func (p *plea) leftAll(ctx context.Context, left []string) error {
-	p.react(ctx, forge.Refused)
-	err := p.answer(ctx, p.issue.Number, prcomment.Reply{
+	err := p.asker.answer(ctx, p.issue.Number, prcomment.Reply{
 		Refused: true, Says: "nothing of it can be written into the configuration.", Body: strings.Join(left, "\n") + "\n",
 	})
 	if err != nil {

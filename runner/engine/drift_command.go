@@ -22,11 +22,11 @@ import (
 // decided in a pull request that a person writes.
 const longestIgnore = 366 * 24 * time.Hour
 
-// plea is a command on an issue that tells of drift.
+// plea is a command about drift: on an issue that tells of it, or from a page.
 type plea struct {
 	*errand
-	issue     DriftIssueRow
-	workspace string // "" in the issue of a group
+	issue     DriftIssueRow // zero from a page
+	workspace string        // "" in the issue of a group
 	cmd       prcomment.IssueCommand
 }
 
@@ -55,13 +55,20 @@ func (h *errand) issueCommand(ctx context.Context) (ours bool, err error) {
 	if again, err := p.askedBefore(ctx); err != nil || again {
 		return true, err
 	}
-	if err := h.mayCommand(ctx, *c, h.event.Event.Sender); err != nil {
-		return true, p.refused(ctx, err)
+	h.commented()
+	return true, p.obey(ctx, wrong)
+}
+
+// obey does what the errand's asker asks for about drift, or says why not. wrong is what is wrong with the command.
+func (p *plea) obey(ctx context.Context, wrong error) error {
+	if err := p.mayCommand(ctx, forge.Write); err != nil {
+		return p.refused(ctx, err)
 	}
 	if wrong != nil {
-		return true, p.refused(ctx, &refusal{why: wrong.Error(), noted: "the command is not understood"})
+		return p.refused(ctx, &refusal{why: wrong.Error(), noted: "the command is not understood"})
 	}
-	h.react(ctx, forge.Seen)
+	p.asker.seen(ctx)
+	var err error
 	switch p.cmd.Verb {
 	case prcomment.VerbDrift:
 		err = p.look(ctx)
@@ -76,9 +83,9 @@ func (h *errand) issueCommand(ctx context.Context) (ours bool, err error) {
 	case prcomment.VerbResume:
 		err = p.resume(ctx)
 	default:
-		err = h.answer(ctx, p.issue.Number, prcomment.Reply{Body: prcomment.HelpIssue()})
+		err = p.asker.answer(ctx, p.issue.Number, prcomment.Reply{Body: prcomment.HelpIssue()})
 	}
-	return true, p.refused(ctx, err)
+	return p.refused(ctx, err)
 }
 
 // askedBefore reports whether an earlier version of the comment asked for the same.
@@ -102,7 +109,7 @@ func (p *plea) refused(ctx context.Context, err error) error {
 	if !errors.As(err, &no) {
 		return err
 	}
-	if err := p.refuse(ctx, p.issue.Number, no.why); err != nil {
+	if err := p.asker.refuse(ctx, p.issue.Number, no.why); err != nil {
 		return err
 	}
 	if no.noted == "" {
@@ -119,16 +126,16 @@ func (p *plea) entry(allowed bool, reason string, more map[string]string) audit.
 	if verb == "" {
 		verb = "command"
 	}
-	details := map[string]string{
-		"command": verb, "comment": p.event.Event.Comment.ID, "event": p.event.Key, "issue": fmt.Sprint(p.issue.Number),
+	details := map[string]string{"command": verb, "event": p.event.Key}
+	if p.issue.Number > 0 {
+		details["issue"] = fmt.Sprint(p.issue.Number)
 	}
-	for key, value := range more {
-		details[key] = value
-	}
+	maps.Copy(details, p.asker.details())
+	maps.Copy(details, more)
 	return audit.Entry{Actor: p.actorName(), Action: "drift-" + verb, Workspace: p.workspace, Allowed: allowed, Reason: reason, Details: details}
 }
 
-func (p *plea) actorName() string { return p.event.Event.Comment.Author }
+func (p *plea) actorName() string { return p.asker.login() }
 
 // one is a refusal on the issue of a group, for commands that are about one workspace.
 func (p *plea) one() error {
@@ -291,7 +298,11 @@ func (p *plea) pause(ctx context.Context) error {
 	until := "until it is resumed"
 	if !p.cmd.Until.IsZero() {
 		ends = p.cmd.Until.AddDate(0, 0, 1) // to the end of the day
-		if err := future(p.cmd.Until, now, 0); err != nil {
+		err := future(p.cmd.Until, now, 0)
+		if _, exact := p.asker.(*visitor); exact {
+			ends, err = p.cmd.Until, stillAhead(Pause{Until: p.cmd.Until, At: now})
+		}
+		if err != nil {
 			return err
 		}
 		until = "until " + ends.UTC().Format(time.RFC3339)

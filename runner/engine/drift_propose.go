@@ -65,7 +65,7 @@ func (p *plea) propose(ctx context.Context, c *clone, r proposal) error {
 	if len(r.left) > 0 {
 		answer += "\nNot in it:\n\n" + strings.Join(r.left, "\n") + "\n"
 	}
-	if err := p.answer(ctx, p.issue.Number, prcomment.Reply{Body: answer}); err != nil {
+	if err := p.asker.answer(ctx, p.issue.Number, prcomment.Reply{Body: answer}); err != nil {
 		return err
 	}
 	return p.conclude(ctx, func(*sql.Tx) ([]audit.Entry, error) {

@@ -24,6 +24,7 @@ const (
 	eventLook        forge.Kind = "plumbline-look"        // the base branch moved: what the change waits for may be there
 	eventMerge       forge.Kind = "plumbline-merge"       // After is the apply after which the change may be merged
 	eventPrune       forge.Kind = "plumbline-prune"       // the change's plans are of no more use
+	eventRequest     forge.Kind = "plumbline-request"     // After is a request that was made on a page or through the API
 	eventPropose     forge.Kind = "plumbline-propose"     // After is an adoption whose run has ended: its issue waits for an answer
 )
 
@@ -57,6 +58,7 @@ type errand struct {
 	event EventRow
 	repo  Repository
 	forge ForgeOptions
+	asker asker  // who asks for a command; nil for an event that is none
 	ended bool   // the event was ended together with what it led to
 	next  string // key of the event of the same change that waited for this one; "" for none
 }
@@ -100,6 +102,8 @@ func (h *errand) work(ctx context.Context) error {
 		return h.mergeApplied(ctx, ev.Change)
 	case eventPrune:
 		return h.prune(ctx, ev.Change)
+	case eventRequest:
+		return h.requested(ctx, RequestID(ev.After))
 	case eventPropose:
 		return h.proposeAdoption(ctx, ev.After)
 	case forge.Ping:
@@ -182,6 +186,11 @@ func (h *errand) close(ctx context.Context, err error) error {
 				return err
 			}
 		}
+		if after.Over {
+			if err := h.endRequest(ctx, tx, after.Problem); err != nil {
+				return err
+			}
+		}
 		var next string
 		var err error
 		switch {
@@ -241,6 +250,9 @@ func (h *errand) conclude(ctx context.Context, fn func(tx *sql.Tx) ([]audit.Entr
 		}
 		next, err := h.store.endEvent(ctx, tx, h.event.Key, h.process, "")
 		h.next = next
+		if err == nil {
+			err = h.endRequest(ctx, tx, "")
+		}
 		if err == nil && next != "" {
 			err = h.hint(ctx, tx, eventJob(next))
 		}

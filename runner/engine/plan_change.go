@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -214,11 +215,20 @@ func (h *errand) begin(ctx context.Context, row ChangeRow, op Operation, runs []
 		}
 		return []audit.Entry{{
 			Actor: op.Actor, Action: string(KindPlan), Change: int64(row.Number), Commit: op.HeadCommit, Allowed: true,
-			Reason: reason, Details: map[string]string{"event": h.event.Event.Key, "branch": op.Branch},
+			Reason: reason, Details: h.planDetails(op.Branch),
 		}}, nil
 	})
 	h.cancel(errCancelled, cancelled...)
 	return err
+}
+
+// planDetails are what the audit log says of a plan, and of a request for it. Of a comment the event's key tells which it is.
+func (h *errand) planDetails(branch string) map[string]string {
+	details := map[string]string{"event": h.event.Event.Key, "branch": branch}
+	if v, ok := h.asker.(*visitor); ok {
+		maps.Copy(details, v.details())
+	}
+	return details
 }
 
 // unmoved is errRaced unless the change's row is as it was read.
@@ -245,7 +255,7 @@ func (h *errand) callOff(ctx context.Context, tx *sql.Tx, row ChangeRow) error {
 // wait keeps a notice that says why a change is not planned, and ends what was planned of it before.
 func (h *errand) wait(ctx context.Context, row ChangeRow, p planRequest, n Notice) error {
 	if p.replyTo != "" {
-		if err := h.refuse(ctx, row.Number, n.Waits); err != nil {
+		if err := h.asker.refuse(ctx, row.Number, n.Waits); err != nil {
 			return err
 		}
 	}
@@ -278,7 +288,7 @@ func (h *errand) wait(ctx context.Context, row ChangeRow, p planRequest, n Notic
 		}
 		return []audit.Entry{{
 			Actor: p.actor, Action: string(KindPlan), Change: int64(row.Number), Commit: row.Head.Commit, Allowed: false,
-			Reason: "not planned: " + strings.TrimPrefix(n.Short, "not planned: "), Details: map[string]string{"event": h.event.Event.Key, "branch": row.Base.Branch},
+			Reason: "not planned: " + strings.TrimPrefix(n.Short, "not planned: "), Details: h.planDetails(row.Base.Branch),
 		}}, nil
 	})
 	h.cancel(errCancelled, cancelled...)

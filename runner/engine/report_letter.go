@@ -119,7 +119,7 @@ func (e *Engine) operationReport(ctx context.Context, plans *planstore.Store, a 
 	}
 	report := runner.Report(results, options)
 	if o.Cause == CauseCommand {
-		report.By = o.Actor
+		report.By, report.Via = o.Actor, o.askedVia()
 	}
 	report.Notes = append(report.Notes, o.Notes...)
 	if o.key == keyPlan {

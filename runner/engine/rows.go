@@ -100,7 +100,7 @@ type Cause string
 const (
 	CauseOpened      Cause = "opened"      // a new change, or one that is open or ready again
 	CausePushed      Cause = "pushed"      // another head or base branch
-	CauseCommand     Cause = "command"     // somebody asked for it in a comment
+	CauseCommand     Cause = "command"     // somebody asked for it, in a comment or on a page
 	CauseStale       Cause = "stale"       // an apply of another change has moved what the plans rest on
 	CauseMerged      Cause = "merged"      // a change was merged
 	CausePush        Cause = "push"        // a push to the base branch without a change
@@ -134,7 +134,7 @@ type Operation struct {
 	// Accept maps workspaces to the fingerprint of the plan that a person has seen and accepted, or to acceptAny.
 	Accept    map[string]string
 	Notes     []string // sentences for the report
-	ReplyTo   string   // id of the comment that asked for it; of an adoption, the key of its event
+	ReplyTo   string   // id of the comment that asked for it, or where and by which request it was; of an adoption, the key of its event
 	Asked     []string // addresses that an adoption is about; none for all that differs
 	Unread    bool     // nobody could tell what it is to apply: see unread.go
 	Status    OperationStatus

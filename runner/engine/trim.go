@@ -29,6 +29,7 @@ func (e *Engine) trim(ctx context.Context) error {
 				WHERE n.repository = sweep_history.repository AND n.workspace = sweep_history.workspace AND n.at > sweep_history.at AND n.at < $1))`, year},
 			{"DELETE FROM finding WHERE gone_at > 0 AND gone_at < $1", year},
 			{"DELETE FROM correction WHERE at < $1", year},
+			{"DELETE FROM request WHERE ended_at > 0 AND ended_at < $1", quarter},
 			{"DELETE FROM process WHERE ended_at > 0 AND ended_at < $1", month},
 			// A target that has taken nothing for a month will not want it all.
 			{"DELETE FROM outbox WHERE due_at < $1", month},

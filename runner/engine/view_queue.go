@@ -26,6 +26,8 @@ type QueuedRun struct {
 // RetryView is an event or a report that could not be worked and is tried again.
 type RetryView struct {
 	What       string // "event" or "report"
+	Event      string // key of the event
+	Operation  string // of a push that the report is about
 	Repository RepoID
 	Change     int
 	Attempts   int
@@ -116,11 +118,11 @@ func (v *Views) retries(ctx context.Context, tx *sql.Tx, h horizon) ([]RetryView
 	seen, args := h.where("repository", queueRetries)
 	return list(ctx, tx, func(row scanner) (r RetryView, err error) {
 		var at int64
-		err = row.Scan(&r.What, &r.Repository, &r.Change, &r.Attempts, &at, &r.Problem)
+		err = row.Scan(&r.What, &r.Event, &r.Operation, &r.Repository, &r.Change, &r.Attempts, &at, &r.Problem)
 		r.NextAt, r.Problem = moment(at), v.plain.Line(r.Problem)
 		return r, err
-	}, `SELECT 'event' AS what, repository, change_number, attempts, next_at, problem FROM event WHERE status = 'waiting' AND problem <> ''`+seen+`
-		UNION ALL SELECT 'report' AS what, repository, change_number, attempts, next_at, problem FROM report WHERE wanted > told AND problem <> ''`+seen+`
+	}, `SELECT 'event' AS what, key AS event, '' AS operation, repository, change_number, attempts, next_at, problem FROM event WHERE status = 'waiting' AND problem <> ''`+seen+`
+		UNION ALL SELECT 'report' AS what, '' AS event, operation, repository, change_number, attempts, next_at, problem FROM report WHERE wanted > told AND problem <> ''`+seen+`
 		ORDER BY next_at, repository, change_number, what LIMIT $1`, args...)
 }
 
