@@ -300,7 +300,10 @@ func (p *plea) pause(ctx context.Context) error {
 		ends = p.cmd.Until.AddDate(0, 0, 1) // to the end of the day
 		err := future(p.cmd.Until, now, 0)
 		if _, exact := p.asker.(*visitor); exact {
-			ends, err = p.cmd.Until, stillAhead(Pause{Until: p.cmd.Until, At: now})
+			ends, err = p.cmd.Until, nil
+			if why := (Pause{Until: ends, At: now}).isOver(); why != "" {
+				err = &refusal{why: why}
+			}
 		}
 		if err != nil {
 			return err

@@ -214,8 +214,8 @@ func (p *plea) wholeRepository(ctx context.Context) error {
 		return err
 	}
 	pause := Pause{Repository: p.repo.ID, Actor: p.actorName(), Until: p.cmd.Until, Reason: p.cmd.Reason, At: p.store.now().UTC()}
-	if err := stillAhead(pause); err != nil {
-		return err
+	if why := pause.isOver(); why != "" {
+		return &refusal{why: why}
 	}
 	var cancelled []string
 	err := p.conclude(ctx, func(tx *sql.Tx) (entries []audit.Entry, err error) {

@@ -146,8 +146,8 @@ func (e *Engine) doAtOnce(ctx context.Context, tx *sql.Tx, row requestRow) (done
 		}
 		return "a look for drift was asked for", "", nil, err
 	case ActPause:
-		if err := stillAhead(pause); err != nil {
-			return "", err.Error(), nil, nil
+		if why := pause.isOver(); why != "" {
+			return "", why, nil, nil
 		}
 		cancelled, err = e.store.pauseDrift(ctx, tx, pause)
 		return pauseEntry(pause).Reason, "", cancelled, err
@@ -181,12 +181,12 @@ func (e *Engine) tryNow(ctx context.Context, tx *sql.Tx, r Request) (done, why s
 	return "an event that waits is tried at once", "", e.hint(ctx, tx, eventJob(r.Event))
 }
 
-// stillAhead is a refusal of a pause whose time is over.
-func stillAhead(p Pause) error {
+// isOver is why a pause whose time is over is none; "" where it is not.
+func (p Pause) isOver() string {
 	if !p.Until.IsZero() && !p.Until.After(p.At) {
-		return &refusal{why: "that time is over."}
+		return "that time is over."
 	}
-	return nil
+	return ""
 }
 
 // endRequest ends the request that an event is about, if it is about one.

@@ -75,7 +75,7 @@ func (d *docket) alike(login string, r Request, why string) {
 	d.say(login, r.Change, command)
 	said := d.replies(r.Change)[replies:]
 	v := d.wantAsked(person(login), r, why)
-	if len(said) != 1 || !strings.Contains(said[0], v.Why) {
+	if len(said) != 1 || !strings.Contains(strings.ReplaceAll(said[0], "&#8203;", ""), v.Why) {
 		d.Errorf("%q as a comment is answered %q, and on the web %q", command, said, v.Why)
 	}
 	if again := len(d.replies(r.Change)) - replies; again != 1 {
