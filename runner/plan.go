@@ -85,6 +85,8 @@ func (r *Runner) planAt(ctx context.Context, s *site, o planOptions) (*made, err
 	if s.digests, err = r.digest(ctx, s.workspace, s.binary); err != nil {
 		return nil, err
 	}
+	r.opts.Output.hold()
+	defer r.opts.Output.release()
 	changes, err := s.dir.Plan(ctx, terraform.PlanOptions{Out: m.path, Targets: o.Targets})
 	if err != nil {
 		return nil, err
@@ -105,7 +107,9 @@ func (r *Runner) planAt(ctx context.Context, s *site, o planOptions) (*made, err
 		if err := r.read(ctx, s, m, content); err != nil {
 			return nil, err
 		}
+		r.opts.Output.learn(m.plan)
 		if err := s.grant.Check(m.raw); err != nil {
+			r.opts.Output.discard()
 			return nil, err
 		}
 	}
@@ -232,5 +236,7 @@ func (r *Runner) storedPlan(ctx context.Context, receipt planstore.Plan) (*tfjso
 	if len(raw) == 0 {
 		return nil, nil
 	}
-	return terraform.ParsePlan(raw)
+	plan, err := terraform.ParsePlan(raw)
+	r.opts.Output.learn(plan)
+	return plan, err
 }

@@ -150,6 +150,9 @@ func (r *Runner) open(ctx context.Context, w *workspaces.Workspace) (o opened, e
 		Hurry:         r.opts.Hurry,
 		Log:           r.opts.Log.With("workspace", w.Name),
 	}
+	if r.opts.Output != nil {
+		options.Output = r.opts.Output
+	}
 	if o.local != nil {
 		// What the settings of a local backend say is in its place already.
 		options.LocalBackend, options.BackendConfig = &o.local.backend, nil

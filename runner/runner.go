@@ -106,6 +106,9 @@ type Options struct {
 	// Observe is told of each step of each workspace, from several goroutines
 	// at once. nil: nobody is told.
 	Observe func(Event)
+	// Output is shown what Terraform prints, of one workspace at a time; nil:
+	// nobody is.
+	Output *Output
 	// Log receives what an operator may want to know; nil discards it.
 	Log *slog.Logger
 	// Now is the clock; nil means time.Now.

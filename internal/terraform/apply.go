@@ -343,6 +343,8 @@ func (d *Dir) runApply(ctx context.Context, record *applyRecord) (end applyEnd, 
 	if err := d.writeApplyRecord(*record); err != nil {
 		d.log().Warn("running apply not recorded", "dir", d.opts.Dir, "error", err)
 	}
+	d.announce("apply")
+	endFollowing := d.follow(d.data(applyName, "stdout"))
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	cancelled := ctx.Done()
@@ -374,7 +376,9 @@ wait:
 	if killedFromOutside(end.err) {
 		killGroup(cmd.Process.Pid) // Its providers have lost their master.
 	}
+	endFollowing()
 	end.stdout, end.stderr = head(d.data(applyName, "stdout")), head(d.data(applyName, "stderr"))
+	d.said(end.stderr)
 	end.done, end.begun = progress(d.data(applyName, "stdout"))
 	return end, nil
 }

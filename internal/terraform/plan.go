@@ -66,14 +66,16 @@ func (d *Dir) plan(ctx context.Context, o PlanOptions) (changes bool, stderr str
 		opts = append(opts, tfexec.Target(t))
 	}
 	head := &capped{limit: maxStderr}
-	x, err := d.exec(head)
+	x, err := d.exec(d.shown(head))
 	if err != nil {
 		return false, "", err
 	}
+	d.announce("plan")
 	err = x.call(ctx, func(ctx context.Context) (err error) {
 		changes, err = x.Plan(ctx, opts...)
 		return err
 	})
+	d.said(x.stderr.String())
 	if err == nil {
 		return changes, "", nil
 	}

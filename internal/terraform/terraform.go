@@ -51,6 +51,8 @@ type Options struct {
 	Given Given
 	// Providers is the shared provider cache; nil keeps every provider in DataDir.
 	Providers *ProviderCache
+	// Output is shown what Terraform prints while it runs; nil: nobody is.
+	Output Output
 	// Log may be nil.
 	Log *slog.Logger
 	// Grace is how long an interrupted command other than an apply may take to end before it is killed; zero means
@@ -134,6 +136,9 @@ func Open(o Options) (*Dir, error) {
 		d.secrets = append(d.secrets, worthHiding(value)...)
 	}
 	slices.SortFunc(d.secrets, func(a, b string) int { return len(b) - len(a) }) // a part must not be masked before the whole
+	if o.Output != nil {
+		o.Output.Hide(d.secrets...)
+	}
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
 		d.env[name] = value
@@ -197,6 +202,11 @@ func (d *Dir) environ() []string {
 func (d *Dir) run(ctx context.Context, command string, stdout io.Writer, args ...string) (string, error) {
 	stderr := &capped{limit: maxStderr}
 	head := &capped{limit: maxStderr}
+	shown := command == "init"
+	if shown {
+		d.announce(command)
+		stdout = d.shown(head)
+	}
 	if stdout == nil {
 		stdout = head
 	}
@@ -204,7 +214,11 @@ func (d *Dir) run(ctx context.Context, command string, stdout io.Writer, args ..
 		path: d.opts.Binary.Path, args: args, dir: d.opts.Dir, env: lazyCollection(d.environ()),
 		stdout: stdout, stderr: stderr, grace: d.opts.Grace,
 	}
-	if err := p.run(ctx); err != nil {
+	err := p.run(ctx)
+	if shown {
+		d.said(stderr.String())
+	}
+	if err != nil {
 		return stderr.String(), d.failed(ctx, command, err, stderr.String(), head.String())
 	}
 	return stderr.String(), nil

@@ -108,7 +108,8 @@ type Engine struct {
 	rested  map[string]time.Time     // when work on a run that is not over was last left
 	beating error                    // why the heart does not beat; nil when it does
 	shown   shownPlans               // what reports have read
-	tried   map[string]error         // what is wrong with the credentials of each forge
+	outputs outputs
+	tried   map[string]error // what is wrong with the credentials of each forge
 }
 
 type state int
@@ -186,6 +187,7 @@ func New(o Options) (*Engine, error) {
 		Options: o, store: &store{now: o.Now}, process: id, log: o.Log.With("component", "engine"),
 		rhythm:   rhythm{beat: 5 * time.Second, missed: 12, sweep: time.Second, rest: 5 * time.Second, soft: 10 * time.Second, last: 30 * time.Second},
 		stopping: make(chan struct{}), looked: make(chan struct{}, 1), busy: map[string]*working{}, rested: map[string]time.Time{}, tried: map[string]error{},
+		outputs: outputs{all: map[*printed]bool{}},
 	}
 	if o.Shared {
 		e.rhythm.sweep = 2 * time.Second
@@ -248,6 +250,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	sweeping, fence := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { e.beat(alive, fence) })
+	wg.Go(func() { e.outputUntil(alive) })
 	wg.Go(func() { e.sweepUntil(sweeping) })
 	wg.Go(func() { e.driftUntil(sweeping) })
 	wg.Go(func() { e.tidyUntil(sweeping, time.Hour) })

@@ -49,7 +49,11 @@ func (e *Engine) recoverRun(ctx context.Context, r Run) error {
 		if r.Kind == KindPlan || r.Phase != PhaseApplying {
 			return t.giveBack(ctx, tx)
 		}
-		return t.read(ctx, tx)
+		if err := t.read(ctx, tx); err != nil {
+			return err
+		}
+		t.rest, err = t.brokenOff(ctx, tx)
+		return err
 	})
 	if errors.Is(err, errTaken) {
 		return nil

@@ -32,6 +32,9 @@ type task struct {
 	// drift is what a look for drift has seen so far.
 	drift driftLook
 	times phaseTimes
+	// printed is what the run prints; nil where it is not run. Rest are the rows of it that go with the run's end.
+	printed *printed
+	rest    []outputRow
 }
 
 // workRun works a run: it claims it and brings it to its end. ctx ends with one of the causes in engine.go.
@@ -40,13 +43,18 @@ type task struct {
 // the apply, or, if this process dies, by recoverRun.
 func (e *Engine) workRun(ctx context.Context, id string) error {
 	t := &task{Engine: e}
-	mine := false
+	mine, printed := false, int64(0)
 	err := e.DB.Tx(ctx, func(tx *sql.Tx) (err error) {
 		if t.run, mine, err = e.store.claimRun(ctx, tx, id, e.process); err != nil || !mine {
 			return err
 		}
 		if err := t.read(ctx, tx); err != nil {
 			return err
+		}
+		if t.run.Attempts > 1 {
+			if printed, err = t.store.printedSoFar(ctx, tx, id); err != nil {
+				return err
+			}
 		}
 		return t.tell(ctx, tx)
 	})
@@ -55,7 +63,10 @@ func (e *Engine) workRun(ctx context.Context, id string) error {
 	}
 	on, span := e.Tracer.Start(ctx, "run", slog.String("kind", string(t.run.Kind)), slog.String("repository", string(t.run.Repository)), slog.String("workspace", t.run.Workspace))
 	t.times.parent = e.Tracer.Parent(on)
+	t.printing(printed)
+	defer t.outputs.forget(t.printed)
 	res := t.do(on)
+	t.rest = t.endPrinting(ctx)
 	span.Set(slog.String("result", string(res.Status)))
 	span.End(nil) // what Terraform said may hold secrets
 	return t.end(ctx, res)
@@ -220,6 +231,9 @@ func (t *task) open(ctx context.Context, c *clone, at string, set *workspaces.Se
 		LocalState: t.stateDir(t.repo), RefuseLocalState: t.Shared, Settle: true,
 		Before: before, Trail: t.Trail, Observe: t.observe, Log: t.log, Now: t.Now,
 	}
+	if t.printed != nil {
+		options.Output = t.printed.Output
+	}
 	if f.runner, err = runner.New(options); err != nil {
 		f.close()
 		return nil, err
@@ -328,6 +342,9 @@ func (t *task) write(ctx context.Context, r Run, to Status, res runner.Result) e
 	err := t.persist(ctx, func(tx *sql.Tx) error {
 		now, err := t.store.stepRun(ctx, tx, r, to)
 		if err != nil {
+			return err
+		}
+		if err := t.store.addOutput(ctx, tx, t.rest, ""); err != nil {
 			return err
 		}
 		if now.Status == Queued {

@@ -24,6 +24,8 @@ func (e *Engine) trim(ctx context.Context) error {
 			// What looks for drift have found is in rows of its own; there are thousands of looks each hour.
 			{"DELETE FROM run WHERE kind IN ('drift', 'adopt') AND ended_at > 0 AND ended_at < $1", day},
 			{"DELETE FROM operation WHERE kind IN ('drift', 'adopt') AND status <> 'running' AND finished_at > 0 AND ended_at < $1 AND NOT EXISTS (SELECT 1 FROM run WHERE run.operation = operation.id)", day},
+			// With its run at the latest, by the constraint of its table.
+			{"DELETE FROM run_output WHERE written_at < $1", quarter},
 			// What held a year ago is known by the last row before.
 			{`DELETE FROM sweep_history WHERE at < $1 AND (state = 'never' OR EXISTS (SELECT 1 FROM sweep_history AS n
 				WHERE n.repository = sweep_history.repository AND n.workspace = sweep_history.workspace AND n.at > sweep_history.at AND n.at < $1))`, year},

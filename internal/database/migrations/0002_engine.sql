@@ -151,6 +151,17 @@ CREATE INDEX run_workspace ON run (repository, workspace, created_at);
 -- One writer of a workspace at a time, on however many machines.
 CREATE UNIQUE INDEX run_one_apply ON run (repository, workspace) WHERE writes = 1 AND status = 'running';
 
+-- What Terraform printed in a run, in pieces as it was printed.
+CREATE TABLE run_output (
+  run TEXT NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+  begins BIGINT NOT NULL,        -- bytes of text that come before it
+  size BIGINT NOT NULL,          -- of its text, in bytes
+  written_at BIGINT NOT NULL,
+  text TEXT NOT NULL,            -- sealed, secrets are hidden in it
+  PRIMARY KEY (run, begins)
+);
+CREATE INDEX run_output_written ON run_output (written_at);
+
 -- What was last known of each workspace of a repository's default branch.
 CREATE TABLE workspace (
   repository TEXT NOT NULL,
