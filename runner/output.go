@@ -26,6 +26,7 @@ import (
 type Output struct {
 	mu      sync.Mutex
 	raw     []byte // printed, and not taken
+	room    int    // for raw
 	lost    int64  // bytes that were printed while raw was full
 	holding bool   // only what tells of progress is handed out
 
@@ -51,7 +52,7 @@ const (
 
 // NewOutput makes an Output that hides these values, and what it is told of later.
 func NewOutput(secrets []string) *Output {
-	o := &Output{known: map[string]bool{}}
+	o := &Output{room: maxPrinted, known: map[string]bool{}}
 	o.Hide(secrets...)
 	return o
 }
@@ -87,7 +88,7 @@ func (o *Output) Hide(values ...string) {
 func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.raw)+len(p) > maxPrinted || o.lost > 0 {
+	if len(o.raw)+len(p) > o.room || o.lost > 0 {
 		o.lost += int64(len(p))
 		return len(p), nil
 	}
@@ -167,26 +168,28 @@ func (o *Output) ready(most int, last bool) int {
 		return len(data)
 	}
 	data = data[:min(len(data), most)]
-	end := bytes.LastIndexByte(data, '\n') + 1
-	if end == 0 {
-		if len(data) < maxLine {
-			return 0
-		}
-		end = len(data)
-		for range utf8.UTFMax { // not within a character
-			if r, size := utf8.DecodeLastRune(data[:end]); end == 0 || r != utf8.RuneError || size != 1 {
-				break
-			}
-			end--
-		}
+	if cut := o.whole(data[:bytes.LastIndexByte(data, '\n')+1]); cut > 0 || len(data) < maxLine {
+		return cut
 	}
-	text := string(data[:end])
+	end := len(data)
+	for end > 0 && end > len(data)-utf8.UTFMax { // not within a character
+		if r, size := utf8.DecodeLastRune(data[:end]); r != utf8.RuneError || size != 1 {
+			break
+		}
+		end--
+	}
+	if cut := o.whole(data[:end]); cut > 0 {
+		return cut
+	}
+	return len(data) // a secret of such a length: what there is of it is hidden as far as it is known
+}
+
+// whole is how much of a text may be treated by itself, because no secret lies across the end of that.
+func (o *Output) whole(data []byte) int {
+	text := string(data)
 	cut := o.plain.Whole(text)
 	for _, s := range o.spread {
 		cut = min(cut, s.begun(text[:cut]))
-	}
-	if cut == 0 && (last || end >= maxLine) {
-		return end // a secret of such a length: what there is of it is hidden as far as it is known
 	}
 	return cut
 }

@@ -24,7 +24,10 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/plumbline-dev/plumbline/internal/audit"
 	"github.com/plumbline-dev/plumbline/internal/terraform"
+	"github.com/plumbline-dev/plumbline/planstore"
+	"github.com/plumbline-dev/plumbline/runner/engine"
 )
 
 // secret is what must be in no place where somebody may read it.
@@ -73,6 +76,9 @@ func (s *server) absent(t *testing.T, secrets []secret) {
 	for table, text := range s.tables(t) {
 		seek("the table "+table, text, false)
 	}
+	for run, text := range s.printed(t) {
+		seek("what the run "+run+" printed", []byte(text), false)
+	}
 	for _, n := range s.nodes {
 		seekFiles(t, n.dir, seek)
 		if n.process != nil {
@@ -82,6 +88,36 @@ func (s *server) absent(t *testing.T, secrets []secret) {
 		}
 	}
 	seekFiles(t, filepath.Join(s.shared, "plans"), seek)
+}
+
+// printed is what all runs have printed, as people are shown it.
+func (s *server) printed(t *testing.T) map[string]string {
+	t.Helper()
+	log, err := audit.New(audit.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := engine.NewViews(engine.ViewsOptions{DB: s.nodes[0].db, Audit: log, Plans: func(repository string) (*planstore.Store, error) {
+		location := filepath.Join(s.shared, "plans")
+		if !s.opts.processes {
+			location = filepath.Join(location, repository)
+		}
+		return planstore.Open(context.Background(), planstore.Options{Location: location, KeyFile: filepath.Join(s.shared, "plan.key"), Repository: repository})
+	}})
+	all := map[string]string{}
+	s.read(t, func(ctx context.Context, tx *sql.Tx) error {
+		return each(ctx, tx, "SELECT DISTINCT run FROM run_output", func(row []any) { all[string(textOf(row[0]))] = "" })
+	})
+	for run := range all {
+		part, err := v.Output(context.Background(), engine.Everything(), run, 0, 64<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all[run] = part.Text; strings.Contains(part.Text, "do not open") {
+			t.Errorf("what the run %s printed does not open: %s", run, part.Text)
+		}
+	}
+	return all
 }
 
 // unsaid looks for secrets in what servers have said so far: in the log, to the forge, and to the collector of traces.

@@ -168,7 +168,18 @@ func (s *server) seesWhatIsThere(t *testing.T) {
 	for table, text := range s.tables(t) {
 		seek("table "+table, text, false)
 	}
-	for _, must := range []string{"log", "sent", "traces", "table run", "table event", "table audit_entry", "table river_job"} {
+	for run, text := range s.printed(t) {
+		if !strings.Contains(text, "$ terraform ") {
+			t.Errorf("the run %s printed %q", run, text)
+		}
+		if strings.Contains(text, "The bearer of Bearer (redacted)") {
+			seen["errors"] = true
+		}
+		if strings.Contains(text, "toy_bucket.secret will be created") {
+			seen["plans"] = true
+		}
+	}
+	for _, must := range []string{"log", "errors", "plans", "sent", "traces", "table run", "table event", "table audit_entry", "table river_job"} {
 		if !seen[must] {
 			t.Errorf("nothing of this story is in %s: nobody looks there", must)
 		}

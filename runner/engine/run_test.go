@@ -105,6 +105,7 @@ func (j doomedRun) open(ctx context.Context) (*Engine, *database.DB, error) {
 	}
 	// As Run does, which a test that works runs one by one does not call.
 	e.setState(running)
+	go e.outputUntil(ctx)
 	return e, db, e.enter(ctx, "here")
 }
 
@@ -247,6 +248,12 @@ func TestRunLife(t *testing.T) {
 	}
 	if strings.Contains(string(r.Result), "canary") {
 		t.Error("what is applied stands in the row in clear")
+	}
+	if got := w.output(plan); !strings.HasPrefix(got, "$ terraform init\n") || !strings.Contains(got, "$ terraform plan\n") || !strings.Contains(got, "Plan: 1 to add") {
+		t.Errorf("the plan printed %q", got)
+	}
+	if got := w.output(r); !strings.Contains(got, "$ terraform apply\n") || !strings.Contains(got, ": Creating...") || !strings.Contains(got, "Apply complete!") {
+		t.Errorf("the apply printed %q", got)
 	}
 	if got, want := strings.Join(w.decisions(), ", "), "apply true begun, apply true applied"; got != want {
 		t.Errorf("decisions: got %q, want %q", got, want)
@@ -461,7 +468,7 @@ func TestKilledInMidRun(t *testing.T) {
 			t.Parallel()
 			mark := filepath.Join(t.TempDir(), "marks")
 			w := newRunsWorld(t, app("1"))
-			commit := w.commit(map[string]string{"app/main.tf": fmt.Sprintf("resource \"terraform_data\" \"x\" {\n  provisioner \"local-exec\" {\n    command = \"echo x >> %s; %s\"\n  }\n}\n", mark, c.script)})
+			commit := w.commit(map[string]string{"app/main.tf": fmt.Sprintf("resource \"terraform_data\" \"x\" {\n  provisioner \"local-exec\" {\n    command = \"echo begun; sleep 1; echo x >> %s; %s\"\n  }\n}\n", mark, c.script)})
 			plan := w.planned(7, commit)
 			r := w.merged(7, commit, plan.Plan)
 			job := w.job
@@ -502,6 +509,9 @@ func TestKilledInMidRun(t *testing.T) {
 			r, o := w.look(r, c.want)
 			if c.want == Interrupted && !strings.Contains(o.Error, "terraform_data.x") {
 				t.Errorf("the account is %q, want that it names what was begun", o.Error)
+			}
+			if got := w.output(r); !strings.Contains(got, "(local-exec): begun\n") || !strings.HasSuffix(got, "\n[the server died here; what Terraform went on to print was not kept]\n") {
+				t.Errorf("of what it printed there is %q", got)
 			}
 			// The job that comes again does nothing.
 			w.work(r, c.want)

@@ -54,6 +54,10 @@ func TestStore(t *testing.T) {
 		"QueueTellsWhatWaits":              queueTellsWhatWaits,
 		"AuditIsVerified":                  auditIsVerified,
 		"DriftIsCounted":                   driftIsCounted,
+		"OutputComesBackAsItWasPrinted":    outputComesBackAsItWasPrinted,
+		"OutputIsMovedOnWhileItComes":      outputIsMovedOnWhileItComes,
+		"OutputHasAnEnd":                   outputHasAnEnd,
+		"OutputWaitsForTheDatabase":        outputWaitsForTheDatabase,
 		"WhatIsNotInSightIsAbsent":         whatIsNotInSightIsAbsent,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -24,7 +24,7 @@ func (o OutputView) Over() bool { return o.Status.Ended() && o.Next >= o.Total }
 
 // Output reads what a run has printed: from a byte on, in about so many bytes. From is counted from the end if it is
 // negative, and a place beyond the end is the end.
-func (v *Views) Output(ctx context.Context, id string, from int64, most int) (OutputView, error) {
+func (v *Views) Output(ctx context.Context, sight Sight, id string, from int64, most int) (OutputView, error) {
 	var o OutputView
 	var run Run
 	var rows []outputRow
@@ -32,7 +32,7 @@ func (v *Views) Output(ctx context.Context, id string, from int64, most int) (Ou
 		var ok bool
 		var err error
 		run, ok, err = first(ctx, tx, scanRunState, "SELECT id, repository, status, phase FROM run WHERE id = $1", id)
-		if err == nil && !ok {
+		if err == nil && (!ok || !sight.Sees(run.Repository)) {
 			err = fmt.Errorf("the run: %w", ErrNoSuch)
 		}
 		if err != nil {
