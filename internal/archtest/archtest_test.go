@@ -73,6 +73,7 @@ var fences = map[string][]string{
 	"golang.org/x/time":                               {"internal/cloudtrail"},
 	"github.com/invopop/jsonschema":                   {"workspaces"},
 	"github.com/yuin/goldmark":                        {"cmd"},
+	"github.com/chromedp":                             {"internal/browsertest"},
 }
 
 // testFences adds places where a library may be used by tests alone.
@@ -341,6 +342,8 @@ func TestRulesCatchABreach(t *testing.T) {
 		{"internal/terraform", "internal/parts", false, true},
 		{"planstore", "internal/awstest", true, false},
 		{"planstore", "internal/awstest", false, true},
+		{"cmd/plumbline", "internal/browsertest", true, false},
+		{"cmd/plumbline", "internal/browsertest", false, true},
 		{"forge/forgetest", "internal/parts", false, false},
 		{"workspaces/atlantis", "workspaces", false, false},
 		{"workspaces", "workspaces/atlantis", false, true},
@@ -368,8 +371,10 @@ func breach(from, to string, test bool) string {
 	if within(to, "internal/parts") && !test && !within(from, "internal/parts") && !within(from, "forge/forgetest") {
 		return fmt.Sprintf("%s imports %s, which is for tests only", from, to)
 	}
-	if within(to, "internal/awstest") && !test && !within(from, "internal/awstest") {
-		return fmt.Sprintf("%s imports %s, which is for tests only", from, to)
+	for _, tests := range []string{"internal/awstest", "internal/browsertest"} {
+		if within(to, tests) && !test && !within(from, tests) {
+			return fmt.Sprintf("%s imports %s, which is for tests only", from, to)
+		}
 	}
 	if within(to, "forge/forgetest") && test {
 		return "" // what tests of any package above run against

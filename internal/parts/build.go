@@ -127,13 +127,17 @@ func recipes() map[string]recipe {
 
 // Names returns what Build can build, in the order in which it is best built: quick ones first.
 func Names() []string {
-	return []string{"mirror", "s3", "tofu", "kubectl", "gitea", "kubernetes"}
+	return []string{"chromium", "mirror", "s3", "tofu", "kubectl", "gitea", "kubernetes"}
 }
 
 // Build makes sure that the named part (see Names) is on this machine and returns its directory. It says through logf
 // what it builds and how long that took; it says nothing when the part is there already. It needs Go on PATH and, the
 // first time, the module proxy; Gitea needs a C compiler too, for SQLite. An interrupted build leaves nothing that a later call would take for a part.
 func Build(ctx context.Context, name string, logf func(format string, args ...any)) (string, error) {
+	if name == "chromium" {
+		program, err := chromium(ctx, logf)
+		return filepath.Dir(program), err
+	}
 	r, ok := recipes()[name]
 	if !ok {
 		return "", fmt.Errorf("build part %q: no such part; there are %q", name, Names())

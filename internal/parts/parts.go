@@ -1,7 +1,7 @@
 // Package parts gives tests the real things they run against: providers in a filesystem mirror, Terraform, OpenTofu,
-// an S3 server, Gitea and Kubernetes.
+// an S3 server, Gitea, Kubernetes and a browser.
 //
-// A part is asked for by the test that needs it (Mirror, Terraform, Tofu, S3, Gitea, Kubernetes, KubectlMirror). If it is
+// A part is asked for by the test that needs it (Mirror, Terraform, Tofu, S3, Gitea, Kubernetes, KubectlMirror, Chromium). If it is
 // not on this machine yet it is built then and there, so no test is ever skipped for want of a part. The life of a part:
 // its module graph is pinned in pins/NAME.mod and pins/NAME.sum, or by the hash of its own module; Build compiles it with
 // the local Go into a scratch directory beside its final place, under a file lock, and renames the whole directory into
