@@ -13,13 +13,14 @@ import (
 	"github.com/plumbline-dev/plumbline/web"
 )
 
-// BenchmarkWorkspacesPage is the first page with 10,000 workspaces, of which a third have drifted or are planned.
-func BenchmarkWorkspacesPage(b *testing.B) {
-	views := look(b, "")
-	views.tx(b, func(ctx context.Context, tx *sql.Tx) {
+// many is a database with 10,000 workspaces, of which a third have drifted or are planned.
+func many(t testing.TB) *seen {
+	t.Helper()
+	views := look(t, "")
+	views.tx(t, func(ctx context.Context, tx *sql.Tx) {
 		do := func(query string, args ...any) {
 			if _, err := tx.ExecContext(ctx, query, args...); err != nil {
-				b.Fatal(err)
+				t.Fatal(err)
 			}
 		}
 		settings := `{"name":"x","env":["` + strings.Repeat("TOY_LONG_NAME,", 60) + `"]}`
@@ -42,6 +43,12 @@ func BenchmarkWorkspacesPage(b *testing.B) {
 			}
 		}
 	})
+	return views
+}
+
+// BenchmarkWorkspacesPage is the first page with 10,000 workspaces, a filtered one, and the last.
+func BenchmarkWorkspacesPage(b *testing.B) {
+	views := many(b)
 	handler := web.New(web.Options{Engine: &desk{}, Views: views, Log: slog.New(slog.DiscardHandler)})
 	for _, path := range []string{"/", "/?q=env-2&state=drifted", "/?from=9900"} {
 		b.Run(strings.NewReplacer("/", "page", "?", " ").Replace(path), func(b *testing.B) {

@@ -79,6 +79,15 @@ type route struct {
 	handler http.Handler
 }
 
+// Routes are the patterns of all routes, for tests that hold each of them to something.
+func Routes() []string {
+	var all []string
+	for _, r := range routes(Options{}, &webhooks{}, newSite(Options{}, slog.Default())) {
+		all = append(all, r.pattern)
+	}
+	return all
+}
+
 // routes are all there are: a test has a row for each.
 func routes(o Options, hooks *webhooks, s *site) []route {
 	all := []route{
