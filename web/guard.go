@@ -1,6 +1,8 @@
 package web
 
 import (
+	"crypto/subtle"
+	"errors"
 	"net"
 	"net/http"
 	"slices"
@@ -10,8 +12,19 @@ import (
 	"github.com/plumbline-dev/plumbline/web/signin"
 )
 
-// asker finds out who asks. If nobody is let in, why says so in a sentence, and status is the answer's.
+// asker finds out who asks for a page. If nobody is let in, why says so in a sentence, and status is the answer's.
 func (s *site) asker(req *http.Request) (a *signin.Asker, status int, why string) {
+	if s.gate != nil {
+		a, state, err := s.gate.Asker(req)
+		switch {
+		case err != nil:
+			s.log.Error("nobody can be told apart", "error", err)
+			return nil, http.StatusServiceUnavailable, "Who you are cannot be found out now; the log says why."
+		case state != signin.SignedIn:
+			return nil, http.StatusUnauthorized, "Sign in first, or once more."
+		}
+		return a, 0, ""
+	}
 	if why := s.hidden(req); why != "" {
 		return nil, http.StatusForbidden, why
 	}
@@ -23,7 +36,7 @@ func (s *site) guard(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		a, status, why := s.asker(req)
 		if why != "" {
-			answerText(w, status, why+"\n")
+			s.refuse(w, req, status, why)
 			return
 		}
 		next(w, req.WithContext(signin.With(req.Context(), a)))
@@ -32,10 +45,12 @@ func (s *site) guard(next http.HandlerFunc) http.HandlerFunc {
 
 // askerOfAPI is asker for programs, who get a problem instead.
 func (s *site) askerOfAPI(req *http.Request) (*signin.Asker, *api.Problem) {
-	a, status, why := s.asker(req)
+	a, status, why := s.caller(req)
 	switch {
 	case why == "":
 		return a, nil
+	case status == http.StatusTooManyRequests:
+		return nil, api.TooMany(why)
 	case status == http.StatusUnauthorized:
 		return nil, api.SignIn(why)
 	case status == http.StatusServiceUnavailable:
@@ -44,16 +59,43 @@ func (s *site) askerOfAPI(req *http.Request) (*signin.Asker, *api.Problem) {
 	return nil, api.Forbidden(why)
 }
 
+// caller finds out who asks for the API: whoever's token a request shows, for it has no cookies. Otherwise it is as asker.
+func (s *site) caller(req *http.Request) (a *signin.Asker, status int, why string) {
+	if s.gate == nil {
+		return s.asker(req)
+	}
+	a, ok, err := s.gate.Bearer(req)
+	switch {
+	case !ok:
+		return nil, http.StatusUnauthorized, "Show an API token, as Authorization: Bearer TOKEN. The page /tokens makes them."
+	case errors.Is(err, signin.ErrTooMany):
+		return nil, http.StatusTooManyRequests, "Too many tokens were tried from there. Try again in a minute."
+	case errors.Is(err, signin.ErrToken):
+		return nil, http.StatusUnauthorized, "The token is not known here, has expired or was revoked."
+	case err != nil:
+		s.log.Error("nobody can be told apart", "error", err)
+		return nil, http.StatusServiceUnavailable, "Who you are cannot be found out now; the log says why."
+	}
+	return a, 0, ""
+}
+
+// asset serves what pages load. Where people can sign in it is for everybody: the page that they do it on needs it.
+func (s *site) asset(next http.HandlerFunc) http.HandlerFunc {
+	if s.gate != nil {
+		return next
+	}
+	return s.guard(next)
+}
+
 // maxForm is how large a form that does something may be, in bytes.
 const maxForm = 64 << 10
 
 // form is the guard of what forms do: whoever sends one must have got it from here. The browser's own word for that is
 // asked first; the token in the form says it where a browser is silent.
 func (s *site) form(next http.HandlerFunc) http.HandlerFunc {
-	origin := http.NewCrossOriginProtection()
 	return s.guard(func(w http.ResponseWriter, req *http.Request) {
 		const again = "This form was not sent from a page of this server, or is too old. Go back, reload the page and try again."
-		if origin.Check(req) != nil {
+		if s.origin.Check(req) != nil {
 			s.problem(w, req, http.StatusForbidden, "Not done", again)
 			return
 		}
@@ -70,11 +112,18 @@ func (s *site) form(next http.HandlerFunc) http.HandlerFunc {
 	})
 }
 
-// private keeps the metrics, which count what is done in all repositories, from other machines.
+// private keeps the metrics, which count what is done in all repositories, from those who may not read them.
 func (s *site) private(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if why := s.hidden(req); why != "" {
-			answerText(w, http.StatusForbidden, why+"\n")
+		switch why := s.hidden(req); {
+		case s.token != "":
+			sent, _ := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
+			if subtle.ConstantTimeCompare([]byte(sent), []byte(s.token)) != 1 {
+				answerText(w, http.StatusUnauthorized, "The metrics are for whoever shows their token: set authorization in Prometheus.\n")
+				return
+			}
+		case why != "" || s.gate != nil:
+			answerText(w, http.StatusForbidden, "The metrics are not shown where others can reach the server. Set metrics: { token: … } in server.yaml to read them.\n")
 			return
 		}
 		next.ServeHTTP(w, req)

@@ -28,6 +28,9 @@ type site struct {
 	views     Views
 	exposed   bool
 	machine   *signin.Asker
+	gate      *signin.Gate // nil: nobody can sign in
+	token     string       // of the metrics
+	origin    *http.CrossOriginProtection
 	version   string
 	now       func() time.Time
 	log       *slog.Logger
@@ -35,9 +38,15 @@ type site struct {
 }
 
 func newSite(o Options, log *slog.Logger) *site {
-	s := &site{views: o.Views, exposed: o.Exposed, machine: signin.Machine(), version: o.Version, now: o.Now, log: log, templates: map[string]*template.Template{}}
+	s := &site{views: o.Views, exposed: o.Exposed, machine: signin.Machine(), gate: o.SignIn, token: o.MetricsToken, origin: http.NewCrossOriginProtection(), version: o.Version, now: o.Now, log: log, templates: map[string]*template.Template{}}
+	if s.gate != nil {
+		// A proxy may ask in another name than browsers do. What is no origin is told at the start.
+		if err := s.origin.AddTrustedOrigin(s.gate.PublicURL); err != nil {
+			s.log.Error("the public URL is no origin", "error", err)
+		}
+	}
 	parts := template.Must(template.ParseFS(pageFiles, "pages/frame.html", "pages/parts.html"))
-	for _, name := range []string{"workspaces", "workspace", "run", "graph", "drift", "audit", "queue", "problem"} {
+	for _, name := range []string{"workspaces", "workspace", "run", "graph", "drift", "audit", "queue", "problem", "sign-in", "tokens"} {
 		s.templates[name] = template.Must(template.Must(parts.Clone()).ParseFS(pageFiles, "pages/"+name+".html"))
 	}
 	return s
@@ -49,7 +58,8 @@ type frameView struct {
 	Title   string
 	Version string
 	Now     moment
-	Who     string // who asks; "" where nobody can sign in
+	Who     string // who asks; "" for nobody, and where nobody can sign in
+	Bare    bool   // nobody is signed in: there is nothing to go to
 	Form    string // token of forms
 	Page    any
 }
@@ -64,6 +74,10 @@ func (s *site) page(name, title string, read func(ctx context.Context, q *query)
 		}
 		ctx, cancel := context.WithTimeout(req.Context(), limit)
 		defer cancel()
+		if !signin.From(ctx).Some() {
+			s.problem(w, req, http.StatusForbidden, "You may see nothing here", "You are signed in, and have no role on this server. Its server.yaml says who has one.")
+			return
+		}
 		var view any
 		var err error
 		if q.sight, err = signin.From(ctx).Sight(ctx); err != nil {
@@ -107,8 +121,9 @@ func (s *site) write(w http.ResponseWriter, req *http.Request, status int, name,
 	now := s.now()
 	who := signin.From(req.Context())
 	frame := frameView{Name: name, Title: title, Version: clean(s.version), Now: at(now, now), Form: who.FormToken(), Page: view}
-	if !who.IsMachine() {
+	if s.gate != nil {
 		frame.Who = clean(who.Name())
+		frame.Bare = frame.Who == ""
 	}
 	var text bytes.Buffer
 	err := s.templates[name].ExecuteTemplate(&text, "frame.html", frame)

@@ -5,7 +5,7 @@
 // webhook's answer says that the engine has written it down, and the work begins after that.
 //
 // What stands here decides nothing but who may ask: a webhook must be signed, which the forge's client checks, and the
-// pages are for the machine they run on, until people can sign in. Apart from a filter in its own form, an answer never
+// pages are for those who sign in (package signin), or for the machine they run on where nobody can. Apart from a filter in its own form, an answer never
 // repeats what was sent.
 //
 // A page is made in three steps: its function reads the address (query.go), asks Views once, and returns a view in which
@@ -24,6 +24,7 @@ import (
 	"github.com/plumbline-dev/plumbline/internal/telemetry"
 	"github.com/plumbline-dev/plumbline/runner/engine"
 	"github.com/plumbline-dev/plumbline/web/api"
+	"github.com/plumbline-dev/plumbline/web/signin"
 )
 
 // Engine is what is asked of the engine.
@@ -47,11 +48,15 @@ type Options struct {
 	Views  Views
 	// Forges are the names that webhooks are taken for, at /webhook/NAME.
 	Forges []string
-	// Exposed says that the address which is listened on can be reached from other machines. Nobody is shown the pages
-	// then, because they have no sign-in. Otherwise they are shown to those who ask from this machine.
+	// Exposed says that the address which is listened on can be reached from other machines. Without SignIn nobody is shown the
+	// pages then. Otherwise they are shown to those who ask from this machine.
 	Exposed bool
+	// SignIn lets people sign in; nil: nobody can.
+	SignIn *signin.Gate
 	// Metrics are shown at /metrics and count the requests; nil for none.
 	Metrics *telemetry.Metrics
+	// MetricsToken is what whoever reads the metrics must show; "": only this machine reads them, where only it reaches the server.
+	MetricsToken string
 	// Version is this binary's, for the pages.
 	Version string
 	Log     *slog.Logger
@@ -102,9 +107,16 @@ func routes(o Options, hooks *webhooks, s *site) []route {
 		{"GET /drift", s.page("drift", "Drift", s.drift)},
 		{"GET /audit", s.page("audit", "Audit", s.audit)},
 		{"GET /queue", s.page("queue", "Queue", s.queue)},
-		{"GET /style.css", s.guard(asset("text/css; charset=utf-8", style))},
-		{"GET /script.js", s.guard(asset("text/javascript; charset=utf-8", script))},
-		{"GET /icon.svg", s.guard(asset("image/svg+xml", icon))},
+		{"GET /sign-in", http.HandlerFunc(s.signIn)},
+		{"GET /sign-in/{way}", http.HandlerFunc(s.signInStart)},
+		{"GET /sign-in/{way}/back", http.HandlerFunc(s.signInBack)},
+		{"POST /sign-out", s.form(s.signOut)},
+		{"GET /tokens", s.page("tokens", "API tokens", s.tokens)},
+		{"POST /tokens", s.form(s.makeToken)},
+		{"POST /tokens/{id}/revoke", s.form(s.revokeToken)},
+		{"GET /style.css", s.asset(asset("text/css; charset=utf-8", style))},
+		{"GET /script.js", s.asset(asset("text/javascript; charset=utf-8", script))},
+		{"GET /icon.svg", s.asset(asset("image/svg+xml", icon))},
 	}
 	for _, r := range api.New(api.Options{Views: o.Views, Asker: s.askerOfAPI, Version: o.Version, Log: s.log}).Routes() {
 		all = append(all, route{r.Pattern, r.Handler})

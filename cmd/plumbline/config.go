@@ -38,6 +38,9 @@ type serverConfig struct {
 	notify      []notifyConfig
 	credentials []access.Rule
 	forges      []forgeConfig
+	signIn      signInConfig
+	// metricsToken is what whoever reads the metrics must show; "" for none.
+	metricsToken string
 
 	// hidden are the environment variables that the file takes secrets from.
 	hidden []string
@@ -58,7 +61,7 @@ const (
 // Keys of server.yaml.
 var (
 	topKeys = []string{"listen", "public_url", "data_dir", "database", "plan_store", "plan_key_file", "plan_kms_key", "parallel",
-		"status_limit", "grace", "log", "traces", "drift", "notify", "credentials", "forges"}
+		"status_limit", "grace", "log", "traces", "drift", "notify", "credentials", "sign_in", "roles", "metrics", "forges"}
 	forgeKeys = []string{"type", "name", "url", "app", "token", "webhook_secret", "repos", "git_url", "poll", "branches", "trust_forks", "statuses"}
 )
 
@@ -174,6 +177,8 @@ func parseServerConfig(source configSource, data []byte, mode os.FileMode) (*ser
 	if len(items) == 0 && (values["forges"] == nil || values["forges"].Kind == yaml.SequenceNode) {
 		r.wrong(workspaces.Problem{File: source.file}, "name at least one under forges; docs/serve.md has an example", "there is no forge to serve")
 	}
+	r.signIn(c, values["sign_in"], values["roles"], publicURL, mode)
+	r.metricsToken(c, values["metrics"], mode)
 	r.credentialRules(c, values["credentials"]) // once all secrets of the file are known
 	r.together(c, listen, publicURL)
 	return c, r.sorted()
@@ -252,5 +257,9 @@ func (c *serverConfig) secrets() []string {
 	for _, t := range c.notify {
 		list = append(list, t.url)
 	}
+	for _, w := range c.signIn.ways {
+		list = append(list, w.ClientSecret)
+	}
+	list = append(list, c.metricsToken)
 	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
 }

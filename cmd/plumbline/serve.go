@@ -137,9 +137,13 @@ func (p *program) serve(c *cli.Context) (err error) {
 		return fmt.Errorf("listen on %s: %w: does another `plumbline serve` run here?", config.listen, err)
 	}
 	p.grace.Store(int64(config.grace))
+	gate, err := config.gate(db, decisions, forges, tracer, log)
+	if err != nil {
+		return err
+	}
 	views := engine.NewViews(engine.ViewsOptions{DB: db, Audit: decisions, Plans: plans, Secrets: append(config.secrets(), p.secrets()...)})
 	return p.runServer(ctx, work, config, listener, web.New(web.Options{
-		Engine: work, Views: views, Forges: config.hooked(), Exposed: !isLoopback(config.listen), Metrics: metrics, Version: version, Log: log,
+		Engine: work, Views: views, Forges: config.hooked(), Exposed: !isLoopback(config.listen), SignIn: gate, MetricsToken: config.metricsToken, Metrics: metrics, Version: version, Log: log,
 	}), log)
 }
 
@@ -192,7 +196,14 @@ func (p *program) runServer(ctx context.Context, work *engine.Engine, config *se
 		served <- err
 	}()
 	text := fmt.Sprintf("plumbline %s is listening on http://%s%s\n", version, l.Addr(), config.describe())
-	if !isLoopback(config.listen) {
+	switch {
+	case len(config.signIn.ways) > 0:
+		var ways []string
+		for _, w := range config.signIn.ways {
+			ways = append(ways, w.Name)
+		}
+		text += fmt.Sprintf("plumbline serves its pages at %s to those who sign in by %s\n", config.publicURL, strings.Join(ways, ", "))
+	case !isLoopback(config.listen):
 		text += fmt.Sprintf("plumbline serves no pages: others can reach %s, and nobody can sign in; webhooks and health are served\n", config.listen)
 	}
 	fmt.Fprint(p.stdout, text)

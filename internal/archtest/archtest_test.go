@@ -68,7 +68,9 @@ var fences = map[string][]string{
 	"github.com/nicholas-fedor/shoutrrr":              {"internal/notify"},
 	"github.com/prometheus":                           {"internal/telemetry"},
 	"go.opentelemetry.io":                             {"internal/telemetry"},
-	"github.com/google/uuid":                          {"runner", "planstore"},
+	"github.com/google/uuid":                          {"runner", "planstore", "web/signin"},
+	"github.com/coreos/go-oidc":                       {"web/signin"},
+	"golang.org/x/oauth2":                             {"web/signin"},
 	"github.com/robfig/cron":                          {"internal/schedule"},
 	"golang.org/x/time":                               {"internal/cloudtrail"},
 	"github.com/invopop/jsonschema":                   {"workspaces"},
@@ -344,6 +346,8 @@ func TestRulesCatchABreach(t *testing.T) {
 		{"planstore", "internal/awstest", false, true},
 		{"cmd/plumbline", "internal/browsertest", true, false},
 		{"cmd/plumbline", "internal/browsertest", false, true},
+		{"web/signin", "internal/oidctest", true, false},
+		{"web/signin", "internal/oidctest", false, true},
 		{"forge/forgetest", "internal/parts", false, false},
 		{"workspaces/atlantis", "workspaces", false, false},
 		{"workspaces", "workspaces/atlantis", false, true},
@@ -371,7 +375,7 @@ func breach(from, to string, test bool) string {
 	if within(to, "internal/parts") && !test && !within(from, "internal/parts") && !within(from, "forge/forgetest") {
 		return fmt.Sprintf("%s imports %s, which is for tests only", from, to)
 	}
-	for _, tests := range []string{"internal/awstest", "internal/browsertest"} {
+	for _, tests := range []string{"internal/awstest", "internal/browsertest", "internal/oidctest"} {
 		if within(to, tests) && !test && !within(from, tests) {
 			return fmt.Sprintf("%s imports %s, which is for tests only", from, to)
 		}

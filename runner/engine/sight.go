@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/plumbline-dev/plumbline/internal/audit"
+	"github.com/plumbline-dev/plumbline/internal/database"
 )
 
 // Sight is which repositories somebody sees. The zero value sees nothing.
@@ -112,4 +113,18 @@ func (v *Views) pausesInSight(sight Sight, all []Pause) []Pause {
 		all[i].Reason, all[i].Actor = v.plain.Line(all[i].Reason), v.plain.Line(all[i].Actor)
 	}
 	return all
+}
+
+// RepositoryIDs are all repositories that rows tell of, in order.
+func RepositoryIDs(ctx context.Context, db *database.DB) ([]RepoID, error) {
+	var ids []RepoID
+	err := db.Read(ctx, func(tx *sql.Tx) error {
+		all, err := list(ctx, tx, scanText, "SELECT id FROM repository ORDER BY id")
+		ids = nil
+		for _, id := range all {
+			ids = append(ids, RepoID(id))
+		}
+		return err
+	})
+	return ids, err
 }

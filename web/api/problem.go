@@ -64,6 +64,9 @@ func SignIn(detail string) *Problem { return problem(kindSignIn, detail) }
 // Forbidden is the problem of whoever may not ask for this.
 func Forbidden(detail string) *Problem { return problem(kindForbidden, detail) }
 
+// TooMany is the problem of whoever asks too often.
+func TooMany(detail string) *Problem { return problem(kindBusy, detail) }
+
 // Unavailable is the problem of what may be answered later.
 func Unavailable(detail string) *Problem { return problem(kindUnavailable, detail) }
 
