@@ -19,38 +19,64 @@ type pageTest struct {
 	bad  []string // addresses that must be answered by a 4xx
 }
 
-// answers are the statuses of a route, by who asks. The first two are of servers without sign-in.
+// answers are the statuses of a route, by who asks.
 type answers struct {
+	// Of servers without sign-in:
 	machine int // where only its own machine reaches the server
 	exposed int // where others can
+	// Of a server on which people sign in:
+	out      int // nobody has
+	nobody   int // somebody without a role
+	other    int // a viewer of another repository
+	viewer   int // of the repository that the row is about
+	operator int
+	admin    int
+	// And by API tokens, which none of them may do more with:
+	otherToken, viewerToken, operatorToken int
 }
 
 // What most routes answer.
 var (
-	open    = answers{machine: 200, exposed: 200} // to anybody
-	reading = answers{machine: 200, exposed: 403} // to those who may see something
+	open    = answers{200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200} // to anybody
+	asset   = answers{200, 403, 200, 200, 200, 200, 200, 200, 200, 200, 200} // to anybody who may sign in
+	reading = answers{200, 403, 303, 403, 200, 200, 200, 200, 303, 303, 303} // a page, with what somebody sees
+	about   = answers{200, 403, 303, 403, 404, 200, 200, 200, 303, 303, 303} // a page about the repository
+	form    = answers{403, 403, 401, 403, 403, 403, 403, 403, 401, 401, 401} // a form that was not got from here
+	listing = answers{200, 403, 401, 401, 401, 401, 401, 401, 200, 200, 200} // a list of the API, with what somebody sees
+	telling = answers{200, 403, 401, 401, 401, 401, 401, 401, 404, 200, 200} // what the API tells of the repository
 )
+
+// with is answers with other ones to those who see the repository.
+func (a answers) with(status int) answers {
+	for _, s := range []*int{&a.machine, &a.viewer, &a.operator, &a.admin, &a.viewerToken, &a.operatorToken} {
+		if *s == 200 {
+			*s = status
+		}
+	}
+	return a
+}
 
 // asking is one who asks.
 type asking struct {
-	name string
-	site *site
-	want func(answers) int
+	name   string
+	site   *site
+	header func() http.Header // what the request brings
+	want   func(answers) int
 }
 
 // routeTable has a row for each route: TestEveryRoute fails without.
 var routeTable = map[string]pageTest{
-	"POST /webhook/{forge}": {path: "/webhook/github", want: answers{405, 405}, bad: []string{"/webhook/other", "/webhook/%00"}},
+	"POST /webhook/{forge}": {path: "/webhook/github", want: answers{401, 401, 401, 401, 401, 401, 401, 401, 401, 401, 401}, bad: []string{"/webhook/other", "/webhook/%00"}},
 	"GET /healthz":          {path: "/healthz", want: open, says: []string{"alive"}},
 	"GET /readyz":           {path: "/readyz", want: open, says: []string{"ready"}},
-	"GET /metrics":          {path: "/metrics", want: reading, says: []string{"plumbline_"}},
+	"GET /metrics":          {path: "/metrics", want: answers{200, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403}, says: []string{"plumbline_"}},
 	"GET /{$}": {path: "/", want: reading,
 		says: []string{"3 workspaces", "network</bdi>", "applying", "failed", "acme/live", "/ <bdi>base", "3 hours ago", "0123456789<", `title="cluster">#7</a>`, "not found, or cluster(redacted)", "1.2.3", "overdue", "paused"},
 		bad:  []string{"/?state=none", "/?from=-1", "/?from=x", "/?from=99999999999", "/?q=%00", "/?q=%ff", "/?q=a&q=b", "/?q=%zz", "/?q=a;b", "/?repo=" + strings.Repeat("a", 600), "/?q=" + strings.Repeat("b", 5000)}},
-	"GET /workspace": {path: "/workspace?repo=github%2Facme%2Flive&name=network", want: reading,
+	"GET /workspace": {path: "/workspace?repo=github%2Facme%2Flive&name=network", want: about,
 		says: []string{"looked at every 15m, next", "in 1 hour", "toy_node.cluster", "its details do not open", "fought over", "<svg", "Each change of what was seen", "1 data resource, 1 outside node, 1 corrected", "plumbline.yaml:3", "TOY_*", ">key<", "plan</a> of #7"},
 		bad:  []string{"/workspace", "/workspace?repo=a", "/workspace?repo=a&name=b", "/workspace?repo=" + repository + "&name=%00", "/workspace?repo=" + repository + "&name=network&before=..", "/workspace?repo=..%2F..&name=../../etc/passwd"}},
-	"GET /run/{id}": {path: "/run/r3", want: reading,
+	"GET /run/{id}": {path: "/run/r3", want: about,
 		says: []string{"apply of <bdi>network", "applying", "by <bdi>cluster", "fedcba9876543210", "reason 0 of cluster", "refused", "plan-id", "Together with", "1 min 0 s so far"},
 		bad:  []string{"/run/none", "/run/..%2fx", "/run/%00", "/run/" + strings.Repeat("a", 3000), "/run/r3?action=drop", "/run/r3?from=x", "/run/r3%27--", "/run/%3Cscript%3E"}},
 	"GET /graph": {path: "/graph", want: reading,
@@ -65,28 +91,36 @@ var routeTable = map[string]pageTest{
 	"GET /queue": {path: "/queue", want: reading,
 		says: []string{"1 running, 1 waiting", "It waits for network, which it needs.", "3 attempts", "no answer of cluster", "What happened last", `<a href="https://github.com/acme/live/pull/7">#7</a>`},
 		bad:  []string{"/queue?%zz"}},
-	"GET /style.css": {path: "/style.css", want: reading, says: []string{"prefers-contrast"}},
-	"GET /script.js": {path: "/script.js", want: reading, says: []string{"use strict"}},
-	"GET /icon.svg":  {path: "/icon.svg", want: reading, says: []string{"<svg"}},
+	"GET /sign-in":             {path: "/sign-in", want: answers{404, 403, 200, 200, 200, 200, 200, 200, 200, 200, 200}, bad: []string{"/sign-in?to=a&to=b", "/sign-in?%zz"}},
+	"GET /sign-in/{way}":       {path: "/sign-in/oidc", want: answers{404, 403, 303, 303, 303, 303, 303, 303, 303, 303, 303}, bad: []string{"/sign-in/none", "/sign-in/%00", "/sign-in/..%2f.."}},
+	"GET /sign-in/{way}/back":  {path: "/sign-in/oidc/back", want: answers{404, 403, 400, 400, 400, 400, 400, 400, 400, 400, 400}, bad: []string{"/sign-in/none/back", "/sign-in/oidc/back?code=x&state=" + strings.Repeat("a", 43), "/sign-in/oidc/back?state=%00"}},
+	"POST /sign-out":           {path: "/sign-out", want: form},
+	"GET /tokens":              {path: "/tokens", want: reading, says: []string{"nobody can on this server"}, bad: []string{"/tokens?%zz"}},
+	"POST /tokens":             {path: "/tokens", want: form},
+	"POST /tokens/{id}/revoke": {path: "/tokens/none/revoke", want: form},
+
+	"GET /style.css": {path: "/style.css", want: asset, says: []string{"prefers-contrast"}},
+	"GET /script.js": {path: "/script.js", want: asset, says: []string{"use strict"}},
+	"GET /icon.svg":  {path: "/icon.svg", want: asset, says: []string{"<svg"}},
 
 	// What the API says, and to whom it says what is wrong, is in apiTable.
-	"GET /api/v1/openapi.json":        {path: "/api/v1/openapi.json", want: reading},
-	"GET /api/v1/server":              {path: "/api/v1/server", want: reading},
-	"GET /api/v1/status":              {path: "/api/v1/status", want: reading},
-	"GET /api/v1/repositories":        {path: "/api/v1/repositories", want: reading},
-	"GET /api/v1/workspaces":          {path: "/api/v1/workspaces", want: reading},
-	"GET /api/v1/workspace":           {path: "/api/v1/workspace?repository=github%2Facme%2Flive&name=network", want: reading},
-	"GET /api/v1/runs":                {path: "/api/v1/runs", want: reading},
-	"GET /api/v1/runs/{id}":           {path: "/api/v1/runs/r3", want: reading},
-	"GET /api/v1/runs/{id}/plan":      {path: "/api/v1/runs/r3/plan", want: answers{404, 403}}, // there is none
-	"GET /api/v1/graph":               {path: "/api/v1/graph?repository=github%2Facme%2Flive", want: reading},
-	"GET /api/v1/drift":               {path: "/api/v1/drift", want: reading},
-	"GET /api/v1/drift/findings":      {path: "/api/v1/drift/findings", want: reading},
-	"GET /api/v1/queue":               {path: "/api/v1/queue", want: reading},
-	"GET /api/v1/audit":               {path: "/api/v1/audit", want: reading},
-	"GET /api/v1/audit/verification":  {path: "/api/v1/audit/verification", want: reading},
-	"POST /api/v1/audit/verification": {path: "/api/v1/audit/verification", want: reading},
-	"/api/":                           {path: "/api/v1/nothing", want: answers{404, 403}},
+	"GET /api/v1/openapi.json":        {path: "/api/v1/openapi.json", want: listing},
+	"GET /api/v1/server":              {path: "/api/v1/server", want: listing},
+	"GET /api/v1/status":              {path: "/api/v1/status", want: listing},
+	"GET /api/v1/repositories":        {path: "/api/v1/repositories", want: listing},
+	"GET /api/v1/workspaces":          {path: "/api/v1/workspaces", want: listing},
+	"GET /api/v1/workspace":           {path: "/api/v1/workspace?repository=github%2Facme%2Flive&name=network", want: telling},
+	"GET /api/v1/runs":                {path: "/api/v1/runs", want: listing},
+	"GET /api/v1/runs/{id}":           {path: "/api/v1/runs/r3", want: telling},
+	"GET /api/v1/runs/{id}/plan":      {path: "/api/v1/runs/r3/plan", want: telling.with(404)}, // there is none
+	"GET /api/v1/graph":               {path: "/api/v1/graph?repository=github%2Facme%2Flive", want: telling},
+	"GET /api/v1/drift":               {path: "/api/v1/drift", want: listing},
+	"GET /api/v1/drift/findings":      {path: "/api/v1/drift/findings", want: listing},
+	"GET /api/v1/queue":               {path: "/api/v1/queue", want: listing},
+	"GET /api/v1/audit":               {path: "/api/v1/audit", want: listing},
+	"GET /api/v1/audit/verification":  {path: "/api/v1/audit/verification", want: listing},
+	"POST /api/v1/audit/verification": {path: "/api/v1/audit/verification", want: answers{200, 403, 401, 401, 401, 401, 401, 401, 404, 404, 404}},
+	"/api/":                           {path: "/api/v1/nothing", want: answers{404, 403, 401, 401, 401, 401, 401, 401, 404, 404, 404}},
 }
 
 // TestEveryRoute fails when a route is added without a row.
@@ -94,10 +128,11 @@ func TestEveryRoute(t *testing.T) {
 	t.Parallel()
 	views := look(t, "cluster")
 	inside, exposed := serve(t, showing(views)), serve(t, func(o *web.Options) { showing(views)(o); o.Exposed = true })
-	everybody := []asking{
-		{"the machine itself", inside, func(a answers) int { return a.machine }},
-		{"others, without sign-in", exposed, func(a answers) int { return a.exposed }},
-	}
+	nothing := func() http.Header { return nil }
+	everybody := append(signedIn(t, views),
+		asking{"the machine itself", inside, nothing, func(a answers) int { return a.machine }},
+		asking{"others, without sign-in", exposed, nothing, func(a answers) int { return a.exposed }},
+	)
 	all := web.Routes()
 	for pattern := range routeTable {
 		if !slices.Contains(all, pattern) {
@@ -110,7 +145,11 @@ func TestEveryRoute(t *testing.T) {
 			t.Errorf("the route %s has no row in routeTable", pattern)
 			continue
 		}
-		status, header, text := ask(t, "GET", inside.url+row.path, nil, nil)
+		method, _, _ := strings.Cut(pattern, " ")
+		if !strings.Contains(pattern, " ") {
+			method = "GET"
+		}
+		status, header, text := ask(t, method, inside.url+row.path, nil, nil)
 		if status != row.want.machine {
 			t.Errorf("%s answers %d, want %d: %.300s", row.path, status, row.want.machine, text)
 		}
@@ -121,9 +160,12 @@ func TestEveryRoute(t *testing.T) {
 		}
 		wholesome(t, row.path, header, text)
 		for _, who := range everybody {
-			status, header, text := ask(t, "GET", who.site.url+row.path, nil, nil)
+			status, header, text := ask(t, method, who.site.url+row.path, who.header(), nil)
 			if want := who.want(row.want); status != want || status > 299 && strings.Contains(text, "cluster") {
-				t.Errorf("%s: %s answers %d %.200q, want %d", who.name, row.path, status, text, want)
+				t.Errorf("%s: %s %s answers %d %.200q, want %d", who.name, method, row.path, status, text, want)
+			}
+			if (row.want == reading || row.want == listing) && strings.Contains(who.name, "another repository") && (strings.Contains(text, "acme/live") || strings.Contains(text, "network")) {
+				t.Errorf("%s: %s %s tells of what is not in sight:\n%s", who.name, method, row.path, text)
 			}
 			wholesome(t, row.path, header, text)
 		}
@@ -196,7 +238,7 @@ func TestPagesAreForThisMachine(t *testing.T) {
 		"a number like ours": {"Host": {"127.0.0.1.example.com"}},
 	} {
 		for pattern, row := range routeTable {
-			if row.want.exposed != http.StatusForbidden {
+			if row.want.exposed != http.StatusForbidden || strings.HasPrefix(pattern, "POST /") {
 				continue
 			}
 			status, _, text := ask(t, "GET", s.url+row.path, header, nil)

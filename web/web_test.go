@@ -115,6 +115,16 @@ func (l *logged) String() string {
 
 func serve(t *testing.T, change func(*web.Options)) *site {
 	t.Helper()
+	return serveAt(t, func(o *web.Options, _ string) {
+		if change != nil {
+			change(o)
+		}
+	})
+}
+
+// serveAt is serve for what must know where it is served.
+func serveAt(t *testing.T, change func(o *web.Options, url string)) *site {
+	t.Helper()
 	client, err := github.New(github.Options{Token: "none", WebhookSecret: secret})
 	if err != nil {
 		t.Fatal(err)
@@ -124,14 +134,12 @@ func serve(t *testing.T, change func(*web.Options)) *site {
 		Engine: s.desk, Forges: []string{"github"}, Metrics: telemetry.NewMetrics("test"), Version: "1.2.3",
 		Log: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
-	if change != nil {
-		change(&o)
-	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.url = "http://" + l.Addr().String()
+	change(&o, s.url)
 	ctx, stop := context.WithCancel(context.Background())
 	over := make(chan error, 1)
 	go func() { over <- web.Serve(ctx, l, web.New(o), o.Log) }()

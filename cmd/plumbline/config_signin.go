@@ -43,7 +43,6 @@ func (r *configReader) secretOf(c *serverConfig, n *yaml.Node, key string, mode 
 // signIn reads who may sign in, and what they may then. The forges were read before.
 func (r *configReader) signIn(c *serverConfig, n, roles *yaml.Node, public setting, mode os.FileMode) {
 	s := &c.signIn
-	s.idle, s.absolute = signin.DefaultIdle, signin.DefaultAbsolute
 	s.grants = r.grants(c, roles)
 	if n == nil {
 		if roles != nil {
@@ -55,8 +54,8 @@ func (r *configReader) signIn(c *serverConfig, n, roles *yaml.Node, public setti
 	if values == nil {
 		return
 	}
-	s.idle = r.duration(r.scalar(values["idle"], "idle", false), "idle", minSession, s.idle)
-	s.absolute = r.duration(r.scalar(values["absolute"], "absolute", false), "absolute", minSession, s.absolute)
+	s.idle = r.duration(r.scalar(values["idle"], "idle", false), "idle", minSession, signin.DefaultIdle)
+	s.absolute = r.duration(r.scalar(values["absolute"], "absolute", false), "absolute", minSession, signin.DefaultAbsolute)
 	items := r.items(values["ways"], "ways", "- forge: github")
 	if len(items) == 0 && (values["ways"] == nil || values["ways"].Kind == yaml.SequenceNode) {
 		r.wrong(r.at(n), "list at least one under ways; docs/web.md has examples", "sign_in has no way to sign in")

@@ -22,6 +22,7 @@ import (
 	"github.com/plumbline-dev/plumbline/internal/schedule"
 	"github.com/plumbline-dev/plumbline/runner/access"
 	"github.com/plumbline-dev/plumbline/runner/engine"
+	"github.com/plumbline-dev/plumbline/web/signin"
 	"github.com/plumbline-dev/plumbline/workspaces"
 )
 
@@ -31,7 +32,7 @@ const canary = "canary-secret"
 // serverEnviron is the environment of the cases.
 func serverEnviron(name string) (string, bool) {
 	value, ok := map[string]string{
-		"GITHUB_WEBHOOK_SECRET": canary, "GITEA_WEBHOOK_SECRET": canary, "GITEA_TOKEN": canary, "PASSWORD": canary,
+		"GITHUB_WEBHOOK_SECRET": canary, "GITEA_WEBHOOK_SECRET": canary, "GITEA_TOKEN": canary, "PASSWORD": canary, "OIDC_CLIENT_SECRET": canary, "GITHUB_CLIENT_SECRET": canary,
 		"SLACK_URL": "generic+https://hooks.example.com/" + canary, "MAIL_URL": "smtp://mail.example.com:587/?from=a@example.com&to=b@example.com",
 		"EMPTY": "", "TWO_LINES": canary + "\n" + canary,
 	}[name]
@@ -132,7 +133,7 @@ func readCase(t *testing.T, name string, over map[string]setting) (*serverConfig
 	return c, dir
 }
 
-var compareConfigs = cmp.Options{cmp.AllowUnexported(serverConfig{}, forgeConfig{}), cmp.FilterPath(func(p cmp.Path) bool {
+var compareConfigs = cmp.Options{cmp.AllowUnexported(serverConfig{}, forgeConfig{}, signInConfig{}), cmp.FilterPath(func(p cmp.Path) bool {
 	return p.Last().String() == ".place" || p.Last().String() == ".privateKey"
 }, cmp.Ignore())}
 
@@ -292,7 +293,7 @@ func TestGuideOfTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	guide := string(data)
-	for _, key := range slices.Concat([]string{"id", "private_key_file", "level", "format", "endpoint"}, topKeys, forgeKeys, driftKeys, fightKeys) {
+	for _, key := range slices.Concat([]string{"id", "private_key_file", "level", "format", "endpoint"}, topKeys, forgeKeys, driftKeys, fightKeys, signInKeys) {
 		if !strings.Contains(guide, "`"+key+"`") {
 			t.Errorf("docs/serve.md does not name `%s`", key)
 		}
@@ -300,13 +301,20 @@ func TestGuideOfTheServer(t *testing.T) {
 	dir := t.TempDir()
 	writeKeys(t, dir)
 	examples := strings.Split(guide, "```yaml\n")[1:]
-	credentials, err := os.ReadFile("../../docs/credentials.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, part := range strings.Split(string(credentials), "```yaml\n") {
-		if strings.HasPrefix(part, "# server.yaml\n") {
-			examples = append(examples, part)
+	for _, other := range []string{"credentials.md", "web.md"} {
+		text, err := os.ReadFile("../../docs/" + other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range slices.Concat(wayKeys, roleKeys) {
+			if other == "web.md" && !strings.Contains(string(text), "`"+key+"`") {
+				t.Errorf("docs/web.md does not name `%s`", key)
+			}
+		}
+		for _, part := range strings.Split(string(text), "```yaml\n") {
+			if strings.HasPrefix(part, "# server.yaml\n") {
+				examples = append(examples, part)
+			}
 		}
 	}
 	if len(examples) < 3 {
@@ -321,6 +329,37 @@ func TestGuideOfTheServer(t *testing.T) {
 		for _, p := range problems {
 			t.Errorf("%s\n%v", example, p)
 		}
+	}
+}
+
+func TestServerConfigOfSigningIn(t *testing.T) {
+	got, _ := readCase(t, "good-sign-in", nil)
+	want := signInConfig{
+		idle: 2 * time.Hour, absolute: 12 * time.Hour,
+		ways: []signin.Way{
+			{ID: "oidc", Kind: signin.OIDC, Name: "Example", URL: "https://login.example.com/realms/acme", ClientID: "plumbline", ClientSecret: canary,
+				Scopes: []string{"groups"}, GroupsClaim: "roles", Accounts: map[string]string{"hub": "github_login"}},
+			{ID: "hub", Kind: signin.GitHub, Name: "GitHub", URL: "https://api.github.com", ClientID: "Iv1.abc", ClientSecret: canary, Teams: true},
+			{ID: "local", Kind: signin.Gitea, Name: "Gitea", URL: "http://127.0.0.1:3000", ClientID: "id", ClientSecret: canary},
+		},
+		grants: []signin.Grant{
+			{Role: signin.Viewer, Repos: []string{"acme/*"}, People: []string{"*"}},
+			{Role: signin.Operator, Repos: []string{"acme/live", "hub/acme/*"}, Groups: []string{"platform", "on call"}, Teams: []string{"hub:acme/platform"}},
+			{Role: signin.Admin, Repos: []string{"*"}, People: []string{"hub:ada", "grace@example.com", "oidc:1234"}},
+		},
+	}
+	if diff := cmp.Diff(want, got.signIn, compareConfigs); diff != "" {
+		t.Errorf("who may what (-want +got):\n%s", diff)
+	}
+	if got.metricsToken != "0123456789abcdef" {
+		t.Error("the token of the metrics was not read")
+	}
+	secrets := got.secrets()
+	if !slices.Contains(secrets, canary) || !slices.Contains(secrets, got.metricsToken) {
+		t.Error("the clients' secrets and the token of the metrics are no secrets")
+	}
+	if !slices.Contains(got.hidden, "PASSWORD") {
+		t.Errorf("Terraform would see the clients' secrets: %q are hidden", got.hidden)
 	}
 }
 

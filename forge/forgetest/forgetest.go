@@ -10,6 +10,8 @@
 // limits included. Break makes it fail in chosen ways. Its answers have every field that GitHub's own description of its
 // API requires, and the end-to-end tests hold each request and answer against that description.
 //
-// It does not try to be GitHub further than that: there are no organisations, teams or files, and what is not served
+// It lets people sign in by an OAuth App, with PKCE, too: Before says who sits before the browser, and AddToTeam who is in what team.
+//
+// It does not try to be GitHub further than that: there are no organisations or files, and what is not served
 // answers 404 with a message that says so.
 package forgetest

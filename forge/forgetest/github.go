@@ -60,6 +60,7 @@ type GitHub struct {
 	repos         map[string]*ghRepo // by "owner/name" in lower case
 	installations map[string]*ghInstallation
 	appPerms      map[string]string
+	oauth         ghOAuth
 	faults        []*Fault
 	limit         ghLimit
 	hooks         hookQueue
@@ -85,6 +86,7 @@ type ghUser struct {
 // ghToken is who a token acts as.
 type ghToken struct {
 	user    string
+	scopes  []string          // that somebody has given an OAuth App
 	app     *ghInstallation   // nil for a person's
 	perms   map[string]string // an App's
 	repos   []string          // an App's, names; nil for all of the owner's

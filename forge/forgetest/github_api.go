@@ -114,6 +114,10 @@ func (g *GitHub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		g.serveGit(w, req)
 		return
 	}
+	if strings.HasPrefix(req.URL.Path, "/login/oauth/") {
+		g.serveOAuth(w, req)
+		return
+	}
 	g.serveAPI(w, req)
 }
 
@@ -296,6 +300,7 @@ func (g *GitHub) routes() *http.ServeMux {
 
 	handle("GET /user", g.getUser)
 	handle("GET /user/repos", g.listUserRepos)
+	handle("GET /user/teams", g.listTeams)
 	handle("GET /app", g.getApp)
 	handle("GET /app/installations", g.listInstallations)
 	handle("POST /app/installations/{id}/access_tokens", g.createToken)
