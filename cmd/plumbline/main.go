@@ -134,6 +134,7 @@ func (p *program) app() *cli.App {
 			"   plumbline apply           apply what was planned, if it still holds\n" +
 			"   plumbline drift           what has changed outside of Git\n" +
 			"   plumbline serve           all of it on GitHub or Gitea: plans as comments, applies on merge\n" +
+			"   plumbline status          what wants somebody there, and plumbline runs -f what is done\n" +
 			"   plumbline demo            the whole life of a change on a toy cloud",
 		Flags: globalFlags(),
 		Commands: []*cli.Command{
@@ -145,6 +146,8 @@ func (p *program) app() *cli.App {
 			p.validateCommand(),
 			p.migrateCommand(),
 			p.serveCommand(),
+			p.standingCommand(),
+			p.runsCommand(),
 			p.auditCommand(),
 			p.demoCommand(),
 		},

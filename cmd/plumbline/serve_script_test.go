@@ -62,6 +62,9 @@ import (
 //	issue open|closed TEXT...   wait until there is one issue of ours, in that state, whose text holds all of the texts
 //	proposal PREFIX       wait for a pull request of the server's own, from a branch that begins so
 //	until REGEXP ARGS...  run plumbline with the arguments until what it says matches
+//	follow ARGS...        run plumbline with the arguments beside the script
+//	followed REGEXP       wait until what it says, on either output, matches; then it may be asked for more
+//	unfollow              interrupt it, and want exit status 0
 //	httpget URL           wait for 200; the answer's body goes to stdout
 //	pages COUNT TEXT...   follow every link from the server's first page: so many pages at least, all 200, none with a text
 //	lock NAME ID WHO      lock a remote state as somebody's Terraform would
@@ -295,6 +298,7 @@ type serveStory struct {
 	mend            func() // ends what the command hang began
 	log             *serverLog
 	parent          *testing.T
+	followed        *followedCommand
 }
 
 // story makes a command of at least so many arguments.
@@ -516,6 +520,7 @@ func (s *serveStory) serve(args []string) {
 	select {
 	case address := <-s.log.listen:
 		s.ts.Setenv("SERVER", address)
+		s.ts.Setenv("ADDRESS", strings.TrimPrefix(address, "http://"))
 		if config := s.ts.ReadFile("server.yaml"); strings.Contains(config, "webhook_secret") {
 			s.world.GitHub.SendWebhooks(address + "/webhook/github")
 		}
