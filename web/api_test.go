@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -157,11 +158,24 @@ func problemIn(t *testing.T, address string, status int, header http.Header, tex
 	if err := decoder.Decode(&p); err != nil || header.Get("Content-Type") != "application/problem+json" || p.Status != status || p.Title == "" || p.Detail == "" || p.Kind() != kind {
 		t.Errorf("%.100s answers %d %s %.300s, want a problem of the kind %s", address, status, header.Get("Content-Type"), text, kind)
 	}
+	if docs := guide(t); !strings.Contains(docs, "\n### "+kind+"\n") {
+		t.Errorf("docs/api.md has no heading %s", kind)
+	}
 	for _, bad := range []string{"goroutine", ".go:", "SELECT", "sql", "passwd", canary, "\x00", strings.Repeat("a", 300), "%zz", "<script"} {
 		if strings.Contains(text, bad) {
 			t.Errorf("%.100s leaks %q: %s", address, bad, text)
 		}
 	}
+}
+
+// guide is docs/api.md.
+func guide(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // aPlan destroys a bucket and makes two.
@@ -215,6 +229,9 @@ func TestAPIIsAsDescribed(t *testing.T) {
 		if !ok || len(row.good) == 0 {
 			t.Errorf("the operation %s has no row in apiTable", pattern)
 			continue
+		}
+		if !strings.Contains(guide(t), "`"+strings.Replace(pattern, "/api/v1", "", 1)) {
+			t.Errorf("docs/api.md does not list %s", pattern)
 		}
 		for i, one := range row.good {
 			method, address := apiAddress(pattern, one)

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plumbline-dev/plumbline/web"
 )
@@ -65,4 +67,69 @@ func BenchmarkWorkspacesPage(b *testing.B) {
 			b.ReportMetric(float64(size), "B/page")
 		})
 	}
+}
+
+// BenchmarkAPIWorkspaces lists 10,000 workspaces over the API, in parts of 1000 with each followed by the next, beside the query
+// that reads their rows and nothing more. What counts is how much longer it takes.
+func BenchmarkAPIWorkspaces(b *testing.B) {
+	views := many(b)
+	handler := web.New(web.Options{Engine: &desk{}, Views: views, Log: slog.New(slog.DiscardHandler)})
+	var bare, listed time.Duration
+	size, parts := 0, 0
+	for b.Loop() {
+		begun := time.Now()
+		rows := bareQuery(b, views)
+		bare += time.Since(begun)
+		begun, size, parts = time.Now(), 0, 0
+		items := 0
+		for next := "/api/v1/workspaces?limit=1000"; next != ""; parts++ {
+			recorder, req := httptest.NewRecorder(), httptest.NewRequest("GET", "http://localhost"+next, nil)
+			req.RemoteAddr = "127.0.0.1:1"
+			handler.ServeHTTP(recorder, req)
+			if recorder.Code != http.StatusOK {
+				b.Fatal(recorder.Code, recorder.Body)
+			}
+			text := recorder.Body.Bytes()
+			size += len(text)
+			items += bytes.Count(text, []byte(`{"repository":`))
+			next = ""
+			if at := bytes.LastIndex(text, []byte(`"next":"`)); at > 0 {
+				next = strings.TrimSuffix(string(text[at+len(`"next":"`):]), "\"}\n")
+				next = strings.ReplaceAll(next, `\u0026`, "&")
+			}
+		}
+		listed += time.Since(begun)
+		if items != rows || rows != 10_000 {
+			b.Fatalf("%d workspaces are listed, %d are there", items, rows)
+		}
+	}
+	b.ReportMetric(float64(bare.Milliseconds())/float64(b.N), "query-ms")
+	b.ReportMetric(float64(listed.Milliseconds())/float64(b.N), "list-ms")
+	b.ReportMetric(float64(listed)/float64(bare), "list/query")
+	b.ReportMetric(float64(size), "B")
+	b.ReportMetric(float64(parts), "parts")
+}
+
+// bareQuery reads what a list of workspaces says of each, and counts them.
+func bareQuery(b *testing.B, views *seen) (n int) {
+	err := views.db.Read(b.Context(), func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(b.Context(), `SELECT w.repository, w.name, w.dir, w.applied_commit, w.applied_at, w.last_status, COALESCE(s.state, 'never'), COALESCE(s.checked_at, 0), COALESCE(s.overdue_at, 0)
+			FROM workspace AS w LEFT JOIN sweep AS s ON s.repository = w.repository AND s.workspace = w.name AND s.gone = 0 WHERE w.present = 1 ORDER BY w.repository, w.name`)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = rows.Close() }()
+		for n = 0; rows.Next(); n++ {
+			var repo, name, dir, commit, status, state string
+			var applied, checked, overdue int64
+			if err := rows.Scan(&repo, &name, &dir, &commit, &applied, &status, &state, &checked, &overdue); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n
 }

@@ -71,27 +71,19 @@ func (v *Views) Workspaces(ctx context.Context, sight Sight, f WorkspaceFilter) 
 
 // cards reads how it stands with the workspaces of a repository, or of all with "", by repository, directory and name.
 func (v *Views) cards(ctx context.Context, tx *sql.Tx, repo RepoID) ([]WorkspaceCard, error) {
-	return v.cardsOf(ctx, tx, false, "(w.repository = $1 OR $1 = '') ORDER BY w.repository, w.dir, w.name", string(repo))
+	return v.cardsOf(ctx, tx, 0, "(w.repository = $1 OR $1 = '') ORDER BY w.repository, w.dir, w.name", string(repo))
 }
 
-// cardsOf reads how it stands with the workspaces that a condition chooses. With span they are in the order of their keys, and
-// of the other tables too only what lies between the first and the last of them is read.
-func (v *Views) cardsOf(ctx context.Context, tx *sql.Tx, span bool, condition string, args ...any) ([]WorkspaceCard, error) {
-	now := millis(v.Now())
-	cards, err := list(ctx, tx, func(row scanner) (c WorkspaceCard, err error) {
-		var applied, checked, overdue int64
-		err = row.Scan(&c.Repository, &c.Name, &c.Dir, &c.AppliedCommit, &applied, &c.LastStatus, &c.Sweep, &checked, &overdue)
-		c.AppliedAt, c.CheckedAt, c.Overdue = moment(applied), moment(checked), overdue > 0 && overdue < now
-		return c, err
-	}, `SELECT w.repository, w.name, w.dir, w.applied_commit, w.applied_at, w.last_status, COALESCE(s.state, 'never'), COALESCE(s.checked_at, 0), COALESCE(s.overdue_at, 0)
-		FROM workspace AS w LEFT JOIN sweep AS s ON s.repository = w.repository AND s.workspace = w.name AND s.gone = 0
-		WHERE w.present = 1 AND `+condition, args...)
+// cardsOf reads how it stands with the workspaces that a condition chooses. With room for so many they are in the order of their
+// keys, and of the other tables too only what lies between the first and the last of them is read.
+func (v *Views) cardsOf(ctx context.Context, tx *sql.Tx, room int, condition string, args ...any) ([]WorkspaceCard, error) {
+	cards, err := v.readCards(ctx, tx, room, condition, args...)
 	if err != nil || len(cards) == 0 {
 		return nil, err
 	}
 	var findings, changes string
 	var between []any
-	if span {
+	if room > 0 {
 		first, last := cards[0], cards[len(cards)-1]
 		findings = " AND (repository, workspace) >= ($1, $2) AND (repository, workspace) <= ($3, $4)"
 		changes = " AND c.repository >= $1 AND c.repository <= $3 AND (r.repository, r.workspace) >= ($1, $2) AND (r.repository, r.workspace) <= ($3, $4)"
@@ -157,6 +149,33 @@ func (v *Views) cardsOf(ctx context.Context, tx *sql.Tx, span bool, condition st
 	}
 	return cards, nil
 }
+
+// readCards reads what one query tells of workspaces. It reads rows into where they stay, and into types of the language: with
+// ten thousand of them, copying and looking up types take as long as half of the query.
+func (v *Views) readCards(ctx context.Context, tx *sql.Tx, room int, condition string, args ...any) ([]WorkspaceCard, error) {
+	rows, err := tx.QueryContext(ctx, bareCards+condition, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // rows.Err has what matters
+	now, cards := millis(v.Now()), make([]WorkspaceCard, 0, room)
+	var repo, last, sweep string
+	var applied, checked, overdue int64
+	for rows.Next() {
+		cards = append(cards, WorkspaceCard{})
+		c := &cards[len(cards)-1]
+		if err := rows.Scan(&repo, &c.Name, &c.Dir, &c.AppliedCommit, &applied, &last, &sweep, &checked, &overdue); err != nil {
+			return nil, err
+		}
+		c.Repository, c.LastStatus, c.Sweep = RepoID(repo), Status(last), SweepState(sweep)
+		c.AppliedAt, c.CheckedAt, c.Overdue = moment(applied), moment(checked), overdue > 0 && overdue < now
+	}
+	return cards, rows.Err()
+}
+
+// bareCards is the query for that; a condition follows.
+const bareCards = `SELECT w.repository, w.name, w.dir, w.applied_commit, w.applied_at, w.last_status, COALESCE(s.state, 'never'), COALESCE(s.checked_at, 0), COALESCE(s.overdue_at, 0)
+	FROM workspace AS w LEFT JOIN sweep AS s ON s.repository = w.repository AND s.workspace = w.name AND s.gone = 0 WHERE w.present = 1 AND `
 
 // stateOf is the state that wants somebody most.
 func (c *WorkspaceCard) stateOf(applying bool) WorkspaceState {

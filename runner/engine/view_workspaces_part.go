@@ -27,8 +27,9 @@ const readAtOnce = 1000
 func (v *Views) WorkspacesAfter(ctx context.Context, sight Sight, f WorkspaceFilter, after WorkspacePlace) (WorkspacePart, error) {
 	var part WorkspacePart
 	words := strings.Fields(strings.ToLower(f.Text))
+	some := len(words) > 0 || f.State != "" || !sight.all
 	atOnce := f.Limit + 1
-	if len(words) > 0 || f.State != "" || !sight.all {
+	if some {
 		atOnce = readAtOnce
 	}
 	err := v.DB.Read(ctx, func(tx *sql.Tx) error {
@@ -44,9 +45,14 @@ func (v *Views) WorkspacesAfter(ctx context.Context, sight Sight, f WorkspaceFil
 			default:
 				condition, args = "w.repository = $1 AND w.name > $2", []any{string(f.Repository), "", atOnce}
 			}
-			cards, err := v.cardsOf(ctx, tx, true, condition+" ORDER BY w.repository, w.name LIMIT $3", args...)
+			cards, err := v.cardsOf(ctx, tx, atOnce, condition+" ORDER BY w.repository, w.name LIMIT $3", args...)
 			if err != nil {
 				return err
+			}
+			if !some {
+				part.More = len(cards) > f.Limit
+				part.Cards = cards[:min(len(cards), f.Limit)]
+				return nil
 			}
 			for _, c := range cards {
 				if !sight.Sees(c.Repository) || !f.chooses(c, words) {

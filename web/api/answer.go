@@ -71,7 +71,7 @@ func answer(w http.ResponseWriter, req *http.Request, value any) {
 	}
 	var text []byte
 	if q, ok := value.(quick); ok {
-		text = q.appendJSON(make([]byte, 0, 64<<10))
+		text = q.appendJSON(nil)
 	} else {
 		var err error
 		if text, err = json.Marshal(value); err != nil {

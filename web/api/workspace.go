@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/plumbline-dev/plumbline/runner/engine"
@@ -90,7 +91,7 @@ type workspaceList struct {
 }
 
 func (l workspaceList) appendJSON(to []byte) []byte {
-	to = append(to, `{"items":[`...)
+	to = append(slices.Grow(to, 100+400*len(l.cards)), `{"items":[`...)
 	for i := range l.cards {
 		if i > 0 {
 			to = append(to, ',')
