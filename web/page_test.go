@@ -16,8 +16,10 @@ import (
 
 	tfjson "github.com/hashicorp/terraform-json"
 
+	"github.com/plumbline-dev/plumbline/forge/github"
 	"github.com/plumbline-dev/plumbline/internal/audit"
 	"github.com/plumbline-dev/plumbline/internal/database"
+	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
 	"github.com/plumbline-dev/plumbline/prcomment"
 	"github.com/plumbline-dev/plumbline/runner/engine"
@@ -35,7 +37,8 @@ const pageLimit = 150_000
 // seen is a database with something on every page, and the views of it.
 type seen struct {
 	*engine.Views
-	db *database.DB
+	db     *database.DB
+	engine *engine.Engine
 	// change changes what a run is told as; fail is answered instead of anything.
 	change func(*engine.RunDetail)
 	fail   error
@@ -75,7 +78,19 @@ func look(t testing.TB, name string) *seen {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &seen{db: db, Views: engine.NewViews(engine.ViewsOptions{
+	client, err := github.New(github.Options{Token: "none", WebhookSecret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside, err := engine.New(engine.Options{
+		DB: db, Audit: log, DataDir: dir, Plans: func(string) (*planstore.Store, error) { return plans, nil }, Secrets: []string{canary},
+		Forges:    []engine.ForgeOptions{{Name: "github", Client: client, Repos: []string{"acme/*"}}},
+		Installer: terraform.NewInstaller(terraform.InstallerOptions{CacheDir: dir}), Now: func() time.Time { return noon },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &seen{db: db, engine: inside, Views: engine.NewViews(engine.ViewsOptions{
 		DB: db, Audit: log, Plans: func(string) (*planstore.Store, error) { return plans, nil }, Secrets: []string{canary}, Now: func() time.Time { return noon },
 	})}
 	if name == "" {
@@ -143,7 +158,20 @@ func (s *seen) tx(t testing.TB, fn func(ctx context.Context, tx *sql.Tx)) {
 }
 
 func showing(s *seen) func(*web.Options) {
-	return func(o *web.Options) { o.Views, o.Now = s, func() time.Time { return noon } }
+	return func(o *web.Options) {
+		o.Views, o.Now = s, func() time.Time { return noon }
+		o.Engine = &taking{o.Engine, s.engine}
+	}
+}
+
+// taking writes down what is asked for, in the engine of the database that is shown.
+type taking struct {
+	web.Engine
+	engine *engine.Engine
+}
+
+func (e *taking) Ask(ctx context.Context, r engine.Request) (engine.RequestID, error) {
+	return e.engine.Ask(ctx, r)
 }
 
 var linked = regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)

@@ -111,6 +111,9 @@ func (v *Views) Preview(ctx context.Context, sight Sight, r Request) (Preview, e
 	if !sight.Sees(r.Repository) {
 		return Preview{}, ErrNoSuch
 	}
+	if why, _ := r.atOnce(); why != "" {
+		return Preview{Request: r, Refused: why}, nil
+	}
 	var p Preview
 	err := v.DB.Read(ctx, func(tx *sql.Tx) error {
 		p = Preview{Request: r}
