@@ -138,6 +138,8 @@ func look(t testing.TB, name string) *seen {
 		run("r3", "o2", "network", "apply", "running", "applying", "", 1)
 		run("r4", "o2", name, "apply", "waiting", "", `["network"]`, 1)
 		do(`INSERT INTO event VALUES ('e', $1, 9, 'opened', '{}', 'poll', 'waiting', '', 3, $2, $3, 0, 0)`, repository, ago(-time.Minute), "no answer of "+name)
+		do(`INSERT INTO request VALUES ('q1', 'x', 'q1', '', $1, 7, 'apply', $2, $3, $3, 'web', '', 'refused', $4, $5, $5)`,
+			repository, `{"action":"apply","repository":"`+repository+`","change":7,"workspaces":["network"]}`, name, "because of "+name, ago(time.Minute))
 		for i, allowed := range []bool{true, false} {
 			if _, err := s.Audit.Append(ctx, tx, audit.Entry{
 				Actor: name, Action: "apply", Repository: "acme/live", Change: 8, Workspace: "network", Commit: "fedcba9876543210", Allowed: allowed, At: noon.Add(-time.Minute),

@@ -111,9 +111,6 @@ func (v *Views) Preview(ctx context.Context, sight Sight, r Request) (Preview, e
 	if !sight.Sees(r.Repository) {
 		return Preview{}, ErrNoSuch
 	}
-	if why, _ := r.atOnce(); why != "" {
-		return Preview{Request: r, Refused: why}, nil
-	}
 	var p Preview
 	err := v.DB.Read(ctx, func(tx *sql.Tx) error {
 		p = Preview{Request: r}
@@ -123,6 +120,9 @@ func (v *Views) Preview(ctx context.Context, sight Sight, r Request) (Preview, e
 		}
 		if err != nil {
 			return err
+		}
+		if why, _ := r.atOnce(); why != "" {
+			return &refusal{why: why}
 		}
 		if r.Action.OfChange() {
 			return v.previewChange(ctx, tx, &p)
