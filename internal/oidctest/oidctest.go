@@ -55,7 +55,7 @@ type grant struct{ subject, redirect, challenge, nonce string }
 // Start starts a provider for the duration of a test.
 func Start(t testing.TB) *Provider {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	key, err := theKey()
 	if err != nil {
 		t.Fatalf("make the provider's key: %v", err)
 	}
@@ -128,6 +128,9 @@ func (p *Provider) describe(w http.ResponseWriter, _ *http.Request) {
 		"token_endpoint_auth_methods_supported": []string{"client_secret_basic"},
 	})
 }
+
+// theKey is that of all providers of a test's process: making one takes a while.
+var theKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 const keyID = "one"
 

@@ -49,8 +49,11 @@ func (p *permissions) of(ctx context.Context, id engine.RepoID, login string, ag
 	name, rest, _ := strings.Cut(string(id), "/")
 	client := p.forges[name]
 	repo, err := forge.ParseRepo(rest)
-	if client == nil || err != nil || login == "" {
-		return forge.None, nil // of a forge that is served no more
+	if client == nil || login == "" { // a forge that is served no more, or somebody without an account
+		return forge.None, nil
+	}
+	if err != nil {
+		return forge.None, fmt.Errorf("ask what somebody may do in %s: %w", id, err)
 	}
 	key := string(id) + " " + strings.ToLower(login)
 	p.mu.Lock()

@@ -142,7 +142,7 @@ func (a *Asker) Tokens(ctx context.Context) ([]Token, error) {
 		if err != nil {
 			return err
 		}
-		defer rows.Close()
+		defer func() { _ = rows.Close() }()
 		for rows.Next() {
 			t, _, err := scanToken(rows)
 			if err != nil {
@@ -254,5 +254,5 @@ func GoodPattern(pattern string) bool {
 		return false
 	}
 	_, err := path.Match(pattern, "")
-	return err == nil && !slices.Contains(strings.Split(pattern, "/"), "")
+	return err == nil && !slices.ContainsFunc(strings.Split(pattern, "/"), func(part string) bool { return part == "" || part == "." || part == ".." })
 }
