@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -13,7 +14,11 @@ var (
 	//go:embed assets/style.css
 	style []byte
 	//go:embed assets/script.js
-	script []byte
+	keysScript []byte
+	//go:embed assets/output.js
+	outputScript []byte
+	// script is one file for the browser: each of its parts stands in a scope of its own.
+	script = slices.Concat(keysScript, []byte("\n"), outputScript)
 	//go:embed assets/icon.svg
 	icon []byte
 )

@@ -18,6 +18,7 @@ type frame struct {
 	next    http.Handler
 	metrics *telemetry.Metrics
 	log     *slog.Logger
+	stop    func() // ends answers that have no end of their own
 }
 
 // maxPath is how much of a path gets into the log, in characters.
@@ -64,7 +65,7 @@ func (f *frame) told(req *http.Request, a *answer, took time.Duration) {
 // secure sets what every answer tells a browser: to run and load nothing but what is served here, to send nothing elsewhere,
 // to keep nothing.
 func secure(h http.Header) {
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "no-referrer")

@@ -26,10 +26,10 @@ type runView struct {
 	Hold                              *holdView
 	Plans                             []planView
 	Receipt                           []setting
+	Output                            *outputView
 	Decisions                         []entryView
 	Others                            []runLine
 	MoreOthers                        int
-	Actions                           []actionLink
 	Drift                             bool // it looked for drift: its findings are on the workspace's page
 }
 
@@ -116,6 +116,10 @@ func (s *site) run(ctx context.Context, q *query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	output, err := s.output(ctx, q, id)
+	if err != nil {
+		return nil, err
+	}
 	now := s.now()
 	r, o := d.Run, d.Operation
 	v := runView{
@@ -123,7 +127,7 @@ func (s *site) run(ctx context.Context, q *query) (any, error) {
 		Kind: kindWord(r.Kind), Cause: clean(string(o.Cause)), Actor: clean(o.Actor), Status: markOfRun(r.Status, r.Phase), Change: o.Change,
 		ChangeTitle: clean(d.Change.Title), ChangeURL: outward(d.Change.URL), Commit: clean(o.Commit), Branch: clean(o.Branch),
 		Created: at(r.CreatedAt, now), Started: at(r.StartedAt, now), Ended: at(r.EndedAt, now), Error: paragraphs(d.Error, 12_000),
-		Waits: each(d.Waits, sentence), Reasons: each(r.Reasons, sentence), Notes: each(d.Notes, sentence), Drift: r.Kind == engine.KindDrift,
+		Waits: each(d.Waits, sentence), Reasons: each(r.Reasons, sentence), Notes: each(d.Notes, sentence), Drift: r.Kind == engine.KindDrift, Output: output,
 	}
 	switch {
 	case !r.StartedAt.IsZero() && !r.EndedAt.IsZero():
@@ -131,7 +135,6 @@ func (s *site) run(ctx context.Context, q *query) (any, error) {
 	case !r.StartedAt.IsZero() && !r.Status.Ended():
 		v.Took = took(now.Sub(r.StartedAt)) + " so far"
 	}
-	v.Actions = offers(ctx, againOf(d)...)
 	if h := d.Hold; h != nil {
 		v.Hold = &holdView{sentence(h.Reason), sentence(h.Next), each(h.Differences[:min(len(h.Differences), 100)], sentence)}
 	}

@@ -33,7 +33,6 @@ type workspaceView struct {
 	Runs         []runLine
 	Older        string
 	Settings     []setting
-	Actions      []actionLink
 }
 
 type (
@@ -102,7 +101,6 @@ func (s *site) workspace(ctx context.Context, q *query) (any, error) {
 	for _, f := range d.Findings {
 		v.Findings = append(v.Findings, findingOf(f, now, &room))
 	}
-	v.Actions = offers(ctx, asksOf(d)...)
 	v.Chart = chart(d.Looks, d.Since, now)
 	for i, l := range d.Looks {
 		if i == 30 {

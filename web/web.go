@@ -24,6 +24,7 @@ import (
 	"github.com/plumbline-dev/plumbline/internal/telemetry"
 	"github.com/plumbline-dev/plumbline/runner/engine"
 	"github.com/plumbline-dev/plumbline/web/api"
+	"github.com/plumbline-dev/plumbline/web/live"
 	"github.com/plumbline-dev/plumbline/web/signin"
 )
 
@@ -31,8 +32,6 @@ import (
 type Engine interface {
 	// Receive writes down what a webhook tells.
 	Receive(ctx context.Context, forge string, header http.Header, body []byte) (engine.Receipt, error)
-	// Ask writes down what somebody asks for.
-	Ask(ctx context.Context, r engine.Request) (engine.RequestID, error)
 	// Ready returns why work cannot be done now; several reasons are joined.
 	Ready(ctx context.Context) error
 }
@@ -41,6 +40,7 @@ type Engine interface {
 // is free of secrets, but not yet fit for a page.
 type Views interface {
 	api.Views
+	live.Views
 	Workspaces(ctx context.Context, sight engine.Sight, f engine.WorkspaceFilter) (engine.WorkspaceList, error)
 }
 
@@ -59,6 +59,8 @@ type Options struct {
 	Metrics *telemetry.Metrics
 	// MetricsToken is what whoever reads the metrics must show; "": only this machine reads them, where only it reaches the server.
 	MetricsToken string
+	// Watchers is how many may watch what runs print at once; 0 means 2000.
+	Watchers int
 	// Version is this binary's, for the pages.
 	Version string
 	Log     *slog.Logger
@@ -73,11 +75,11 @@ func New(o Options) http.Handler {
 	}
 	log := o.Log.With("component", "web")
 	hooks := &webhooks{engine: o.Engine, forges: o.Forges, log: log, large: make(chan struct{}, largeBodies)}
-	mux := http.NewServeMux()
-	for _, r := range routes(o, hooks, newSite(o, log)) {
+	mux, s := http.NewServeMux(), newSite(o, log)
+	for _, r := range routes(o, hooks, s) {
 		mux.Handle(r.pattern, r.handler)
 	}
-	return &frame{next: mux, metrics: o.Metrics, log: log}
+	return &frame{next: mux, metrics: o.Metrics, log: log, stop: s.outputs.Stop}
 }
 
 // route is what is answered where.
@@ -105,13 +107,12 @@ func routes(o Options, hooks *webhooks, s *site) []route {
 		{"GET /{$}", s.page("workspaces", "Workspaces", s.workspaces)},
 		{"GET /workspace", s.page("workspace", "Workspace", s.workspace)},
 		{"GET /run/{id}", s.page("run", "Run", s.run)},
+		{"GET /run/{id}/output", s.guard(s.events)},
+		{"GET /run/{id}/output.txt", s.guard(s.text)},
 		{"GET /graph", s.page("graph", "Graph", s.graph)},
 		{"GET /drift", s.page("drift", "Drift", s.drift)},
 		{"GET /audit", s.page("audit", "Audit", s.audit)},
 		{"GET /queue", s.page("queue", "Queue", s.queue)},
-		{"GET /ask", s.page("ask", "Really?", s.ask)},
-		{"POST /ask", s.form(s.doAsk)},
-		{"GET /request/{id}", s.page("request", "What was asked for", s.request)},
 		{"GET /sign-in", http.HandlerFunc(s.signIn)},
 		{"GET /sign-in/{way}", http.HandlerFunc(s.signInStart)},
 		{"GET /sign-in/{way}/back", http.HandlerFunc(s.signInBack)},
@@ -123,7 +124,7 @@ func routes(o Options, hooks *webhooks, s *site) []route {
 		{"GET /script.js", s.asset(asset("text/javascript; charset=utf-8", script))},
 		{"GET /icon.svg", s.asset(asset("image/svg+xml", icon))},
 	}
-	for _, r := range api.New(api.Options{Engine: o.Engine, Views: o.Views, Asker: s.askerOfAPI, Version: o.Version, Log: s.log}).Routes() {
+	for _, r := range api.New(api.Options{Views: o.Views, Outputs: s.outputs, Asker: s.askerOfAPI, Version: o.Version, Log: s.log}).Routes() {
 		all = append(all, route{r.Pattern, r.Handler})
 	}
 	return all
@@ -151,6 +152,9 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 		MaxHeaderBytes:    maxHeader,
 		// What clients do wrong on the wire: noise, unless one looks for it.
 		ErrorLog: slog.NewLogLogger(log.With("component", "web").Handler(), slog.LevelDebug),
+	}
+	if f, ok := h.(*frame); ok {
+		server.RegisterOnShutdown(f.stop) // what has no end would hold it up
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()

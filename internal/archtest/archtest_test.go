@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"cmd"},
 	{"web"},
 	{"web/api"},
-	{"web/signin"},
+	{"web/signin", "web/live"},
 	{"runner/engine"},
 	{"runner"},
 	{"runner/access"},

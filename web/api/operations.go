@@ -21,15 +21,14 @@ func (a *API) operations() []operation {
 		{method: get, path: "/runs", parameters: []string{"repository", "workspace", "change", "kind", "status", "since", "notable", "cursor", "limit"}, read: a.runs},
 		{method: get, path: "/runs/{id}", read: a.run},
 		{method: get, path: "/runs/{id}/plan", parameters: []string{"which", "action", "cursor", "limit"}, read: a.plan},
+		{method: get, path: "/runs/{id}/output", parameters: []string{"from"}, kind: plainText, read: a.output},
+		{method: get, path: "/runs/{id}/output/events", parameters: []string{"from"}, kind: eventStream, read: a.outputEvents},
 		{method: get, path: "/graph", parameters: []string{"repository", "cursor", "limit"}, read: a.graph},
 		{method: get, path: "/drift", read: a.drift},
 		{method: get, path: "/drift/findings", parameters: []string{"q", "class", "cause", "cursor", "limit"}, read: a.findings},
 		{method: get, path: "/queue", read: a.queue},
 		{method: get, path: "/audit", parameters: []string{"q", "actor", "action", "repository", "workspace", "change", "refused", "since", "until", "cursor", "limit"}, read: a.audit},
 		{method: get, path: "/audit/verification", read: a.verification},
-		{method: post, path: "/requests", read: a.requests},
-		{method: post, path: "/requests/preview", read: a.preview},
-		{method: get, path: "/requests/{id}", read: a.request},
 		{method: post, path: "/audit/verification", patience: verifyTime, read: a.verify},
 	}
 }
