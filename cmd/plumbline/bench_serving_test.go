@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -140,7 +141,7 @@ func (s *serving) awaitPlan(b *testing.B, pull *world.Pull, n int) {
 	deadline := time.Now().Add(10 * time.Minute)
 	for ; ; time.Sleep(5 * time.Millisecond) {
 		for _, c := range pull.Ours(b) {
-			if strings.Contains(c.Body, "kind=plan") && strings.Contains(c.Body, "commit `"+pull.Head[:8]+"`") && strings.Contains(c.Body, fmt.Sprintf("**Plan: %d to ", 3*n)) {
+			if strings.Contains(c.Body, "kind=plan") && strings.Contains(c.Body, "commit `"+pull.Head[:8]+"`") && strings.Contains(c.Body, "**Plan: "+thousands(3*n)+" to ") {
 				return
 			}
 		}
@@ -148,6 +149,36 @@ func (s *serving) awaitPlan(b *testing.B, pull *world.Pull, n int) {
 			b.Fatalf("no final comment within ten minutes; there are %d comments: %+v", len(pull.Ours(b)), pull.Ours(b))
 		}
 	}
+}
+
+// thousands writes a number as comments do.
+func thousands(n int) string {
+	if n < 1000 {
+		return strconv.Itoa(n)
+	}
+	return fmt.Sprintf("%d,%03d", n/1000, n%1000)
+}
+
+// deliveries is how many webhooks were sent so far.
+func (s *serving) deliveries(b *testing.B) int { return len(s.world.GitHub.Deliveries(b, s.world.Repo)) }
+
+// toldAt is when the server was told of a pull request, after so many earlier webhooks.
+func (s *serving) toldAt(b *testing.B, earlier int) time.Time {
+	b.Helper()
+	for _, d := range s.world.GitHub.Deliveries(b, s.world.Repo)[earlier:] {
+		if d.Header.Get("X-GitHub-Event") == "pull_request" {
+			return d.SentAt
+		}
+	}
+	b.Fatal("no webhook has told of the pull request")
+	return time.Time{}
+}
+
+// sinceTold is how long ago that was.
+func (s *serving) sinceTold(b *testing.B, earlier int) time.Duration {
+	b.Helper()
+	now := time.Now()
+	return now.Sub(s.toldAt(b, earlier))
 }
 
 // run runs a command of the program against the server, and wants it to find nothing.
