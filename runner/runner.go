@@ -27,7 +27,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
@@ -86,8 +85,8 @@ type Options struct {
 	Access *access.Broker
 	// Actor is who wants this, for sessions of roles; "" if nobody is known.
 	Actor string
-	// Parallel is how many workspaces run at once; 0 means as many as there
-	// are cores.
+	// Parallel is how many workspaces run at once; 0 means as many as
+	// terraform.AtOnce says.
 	Parallel int
 	// Hurry, once closed, asks a Terraform that was already interrupted to
 	// stop at once, at the risk that it cannot save its state. nil: never.
@@ -136,7 +135,7 @@ func New(opts Options) (*Runner, error) {
 		return nil, errors.New("runner: Files, Set, Plans and Installer must be set")
 	}
 	if opts.Parallel <= 0 {
-		opts.Parallel = runtime.NumCPU()
+		opts.Parallel = terraform.AtOnce()
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)

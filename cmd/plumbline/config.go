@@ -28,7 +28,7 @@ type serverConfig struct {
 	planStore   string // a directory, or s3://…
 	planKeyFile string
 	planKMSKey  string // "" for none; several with commas
-	parallel    int    // 0: as many as there are cores
+	parallel    int    // 0: see terraform.AtOnce
 	statusLimit int
 	grace       time.Duration
 	logLevel    string

@@ -20,7 +20,7 @@ func configFlags() []cli.Flag {
 		overFlag("public_url", "`URL` of this server, for statuses that have no comment to point to"),
 		overFlag("plan_store", "`LOCATION` of plans: a directory or s3://BUCKET/PREFIX"),
 		overFlag("plan_kms_key", "`KEY` of AWS KMS that wraps the keys of plans: an ARN, an id or alias/NAME"),
-		overFlag("parallel", "run `N` workspaces at once; 0 for as many as there are cores"),
+		overFlag("parallel", "run `N` workspaces at once; 0 for two a core, or one where memory is short"),
 		overFlag("status_limit", "up to `N` workspaces of a pull request have a status each"),
 		overFlag("grace", "how long applies may take to end after SIGTERM: a `DURATION` such as 10m"),
 		overFlag("log.level", "`LEVEL` of the log: debug, info, warn or error"),

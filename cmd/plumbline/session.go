@@ -42,7 +42,7 @@ func storeFlags() []cli.Flag {
 // runFlags say how workspaces are run.
 func runFlags() []cli.Flag {
 	return append(storeFlags(),
-		&cli.IntFlag{Name: "parallel", Aliases: []string{"p"}, Usage: "run `N` workspaces at once (default: as many as there are cores)", EnvVars: []string{"PLUMBLINE_PARALLEL"}},
+		&cli.IntFlag{Name: "parallel", Aliases: []string{"p"}, Usage: "run `N` workspaces at once (default: two a core, or one where memory is short)", EnvVars: []string{"PLUMBLINE_PARALLEL"}},
 		&cli.StringFlag{Name: "terraform-releases", Usage: "`URL` to install Terraform from, for machines that cannot reach HashiCorp's own releases", EnvVars: []string{"PLUMBLINE_TERRAFORM_RELEASES"}, Hidden: true},
 	)
 }

@@ -145,6 +145,9 @@ func Open(o Options) (*Dir, error) {
 	}
 	d.env["TF_DATA_DIR"] = o.DataDir
 	d.env["CHECKPOINT_DISABLE"] = "1"
+	if _, set := d.env[collection]; !set && roomy() {
+		d.env[collection] = lazyCollection
+	}
 	if d.cachesPlugins() {
 		// A plugin_cache_dir in the CLI configuration is shared by every Terraform of this user, and parallel inits
 		// rewrite its files under running plans. The variable overrides it with one that nobody else uses.
@@ -211,7 +214,7 @@ func (d *Dir) run(ctx context.Context, command string, stdout io.Writer, args ..
 		stdout = head
 	}
 	p := process{
-		path: d.opts.Binary.Path, args: args, dir: d.opts.Dir, env: lazyCollection(d.environ()),
+		path: d.opts.Binary.Path, args: args, dir: d.opts.Dir, env: d.environ(),
 		stdout: stdout, stderr: stderr, grace: d.opts.Grace,
 	}
 	err := p.run(ctx)
@@ -222,19 +225,6 @@ func (d *Dir) run(ctx context.Context, command string, stdout io.Writer, args ..
 		return stderr.String(), d.failed(ctx, command, err, stderr.String(), head.String())
 	}
 	return stderr.String(), nil
-}
-
-// lazyCollection has a short-lived process collect its garbage less often: init and show end within a moment, and spend
-// a sixth of it (measured, Terraform 1.11) on collecting what the end of the process frees anyway. They may then take up
-// to four times the memory of what is alive, which for them is little. Plans and applies, whose memory may be large,
-// are left alone.
-func lazyCollection(env []string) []string {
-	for _, kv := range env {
-		if strings.HasPrefix(kv, "GOGC=") {
-			return env
-		}
-	}
-	return append(slices.Clip(env), "GOGC=300")
 }
 
 // failed turns the error of a command into one for the caller, from what the command printed. It does not say where:

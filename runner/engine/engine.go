@@ -21,7 +21,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -57,7 +56,7 @@ type Options struct {
 	Access *access.Broker
 	// Secrets are values that nothing may show wherever they turn up.
 	Secrets []string
-	// Parallel is how many runs are worked at once; 0 means as many as there are cores.
+	// Parallel is how many runs are worked at once; 0 means as many as terraform.AtOnce says.
 	Parallel int
 	// Shared says that other machines may work on the same database: state that lies in DataDir is then refused.
 	Shared bool
@@ -162,7 +161,7 @@ func New(o Options) (*Engine, error) {
 		names[f.Name] = true
 	}
 	if o.Parallel <= 0 {
-		o.Parallel = runtime.GOMAXPROCS(0)
+		o.Parallel = terraform.AtOnce()
 	}
 	if o.StatusLimit <= 0 {
 		o.StatusLimit = 20
