@@ -2,7 +2,6 @@ package runner
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -84,12 +83,7 @@ func (r *Runner) localState(w *workspaces.Workspace) (*localState, error) {
 	if err := l.lookBeside(w, root); err != nil {
 		return nil, err
 	}
-	text, err := json.Marshal(map[string]any{"terraform": map[string]any{"backend": map[string]any{"local": map[string]string{
-		"path": l.backend.Path, "workspace_dir": l.backend.WorkspaceDir,
-	}}}})
-	if err != nil {
-		return nil, err
-	}
+	text := l.backend.Override()
 	if now, err := os.ReadFile(override); err == nil && bytes.Equal(now, text) {
 		return l, nil
 	}

@@ -91,7 +91,7 @@ func (d *Dir) init(ctx context.Context, force bool) (Init, error) {
 	if _, err := d.parts(); err != nil {
 		return in, err
 	}
-	if _, err := readConfiguration(d.opts.Binary.Engine, d.opts.Dir); err != nil {
+	if _, err := d.configuration(); err != nil {
 		return in, err
 	}
 	key := ""
@@ -218,7 +218,7 @@ func (d *Dir) stale() string {
 	now[configurationPart] = s.Parts[configurationPart]
 	var c configuration
 	if bytes != s.Bytes {
-		if c, err = readConfiguration(d.opts.Binary.Engine, d.opts.Dir); err != nil {
+		if c, err = d.configuration(); err != nil {
 			return err.Error()
 		}
 		now[configurationPart] = c.meaning
@@ -333,7 +333,7 @@ func (d *Dir) newStamp() (stamp, error) {
 	if err != nil {
 		return stamp{}, err
 	}
-	c, err := readConfiguration(d.opts.Binary.Engine, d.opts.Dir)
+	c, err := d.configuration()
 	if err != nil {
 		return stamp{}, err
 	}

@@ -1,6 +1,7 @@
 package terraform
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -27,8 +28,8 @@ type configuration struct {
 	// meaning is a digest of terraform blocks, of the sources and versions of modules, and of the providers that
 	// blocks imply. A comment within a terraform block counts; anything that init does not read does not.
 	meaning string
-	// alone is a digest like meaning that does not depend on where the root module is; "" when it calls modules, has a
-	// backend, or is not plain. See [twins].
+	// alone is a digest like meaning that does not depend on where the root module is, nor on what our own override says of
+	// its backend; "" when it calls modules, has a backend, or is not plain. See [twins].
 	alone string
 	// remote is true when a terraform block of the root module has a backend or cloud block.
 	remote bool
@@ -93,15 +94,25 @@ func bytesOf(engine string, dirs []string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// readConfiguration reads a root module and, through it, its local modules.
-func readConfiguration(engine, root string) (configuration, error) {
+// configuration reads the root module and, through it, its local modules.
+func (d *Dir) configuration() (configuration, error) {
+	return readConfiguration(d.opts.Binary.Engine, d.opts.Dir, d.opts.LocalBackend.Override())
+}
+
+// readConfiguration is [Dir.configuration]. ours is what our own override file in the root module reads, nil if there is none.
+func readConfiguration(engine, root string, ours []byte) (configuration, error) {
 	c := configuration{dirs: []string{root}}
-	var facts []string
+	var facts, others []string // others are those that our override has no part in
 	overridden := false
 	for i := 0; i < len(c.dirs); i++ {
 		dir := c.dirs[i]
 		err := configFiles(engine, dir, func(path string, src []byte) {
-			facts = append(facts, c.read(engine, dir, path, src)...)
+			read := c.read(engine, dir, path, src)
+			facts = append(facts, read...)
+			if ours != nil && i == 0 && bytes.Equal(src, ours) {
+				return
+			}
+			others = append(others, read...)
 			name := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(path), ".json"), filepath.Ext(strings.TrimSuffix(path, ".json")))
 			overridden = overridden || i == 0 && (name == "override" || strings.HasSuffix(name, "_override"))
 		})
@@ -121,7 +132,8 @@ func readConfiguration(engine, root string) (configuration, error) {
 	}
 	c.meaning = hex.EncodeToString(h.Sum(nil))
 	if len(c.dirs) == 1 && !overridden && !c.remote {
-		c.alone = aloneFacts(root, facts)
+		slices.Sort(others)
+		c.alone = aloneFacts(root, slices.Compact(others))
 	}
 	var err error
 	c.bytes, err = bytesOf(engine, c.dirs)

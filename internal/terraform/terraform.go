@@ -13,6 +13,7 @@ package terraform
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +41,8 @@ type Options struct {
 	Workspace string
 	// VarFiles and BackendConfig are files relative to Dir, in the order in which Terraform is to read them.
 	VarFiles, BackendConfig []string
-	// LocalBackend is what an override file in the root module says about its backend. Nil: there is no such file.
+	// LocalBackend is what an override file in the root module, which reads as [LocalBackend.Override], says about its backend.
+	// Nil: there is no such file.
 	LocalBackend *LocalBackend
 	// Environ is the environment that Plumbline itself was given, as in os.Environ. Only what [Environ] lets through
 	// reaches Terraform.
@@ -81,6 +83,16 @@ func (g Given) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%d variables (hidde
 type LocalBackend struct {
 	Path         string `json:"path"`
 	WorkspaceDir string `json:"workspace_dir"`
+}
+
+// Override is what a file in a root module reads that gives it this backend, whatever the rest says.
+func (l *LocalBackend) Override() []byte {
+	if l == nil {
+		return nil
+	}
+	// Strings alone: it cannot fail.
+	text, _ := json.Marshal(map[string]any{"terraform": map[string]any{"backend": map[string]any{"local": l}}})
+	return text
 }
 
 // Dir is one root module with its data directory. Its methods may be called from several goroutines.

@@ -20,9 +20,9 @@ import (
 // the same few providers and for nothing else; what init would do for the second one is what it has just done for the
 // first: the same lock file, and the same providers in the data directory.
 //
-// Only what is certain is spared: the implicit local backend, the default workspace, no modules, the same binary,
-// environment and CLI configuration, the same lock file to begin with, and providers that are links. Anything else, and
-// anything that cannot be read, is left to Terraform.
+// Only what is certain is spared: the implicit local backend or the one that our own override names, the default workspace,
+// no modules, the same binary, environment and CLI configuration, the same lock file to begin with, and providers that are
+// links. Anything else, and anything that cannot be read, is left to Terraform.
 type twins struct {
 	mu  sync.Mutex
 	did map[string]twin
@@ -33,15 +33,20 @@ type twin struct {
 	lock []byte
 	// links are the providers: path below the data directory, and target.
 	links map[string]string
+	// record is what init wrote about the backend of our override; nil when there was none.
+	record map[string]any
 }
 
 // twinKey says what init would be asked for here, in words that do not name the place; "" when there is more to it than
 // a twin could stand in for. It must be taken before init runs.
 func (d *Dir) twinKey() string {
-	if d.opts.Providers == nil || d.selectedWorkspace() != defaultWorkspace || d.opts.Workspace != defaultWorkspace || len(d.opts.BackendConfig) > 0 || d.backend().Type != "" {
+	if d.opts.Providers == nil || d.selectedWorkspace() != defaultWorkspace || d.opts.Workspace != defaultWorkspace || len(d.opts.BackendConfig) > 0 {
 		return ""
 	}
-	c, err := readConfiguration(d.opts.Binary.Engine, d.opts.Dir)
+	if at := d.backend().Type; at != "" && (at != "local" || d.opts.LocalBackend == nil) {
+		return ""
+	}
+	c, err := d.configuration()
 	if err != nil || c.alone == "" {
 		return ""
 	}
@@ -54,7 +59,7 @@ func (d *Dir) twinKey() string {
 		return ""
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%q\n%q\n%v %x\n", c.alone, parts["binary"], parts["CLI configuration"], err == nil, sha256.Sum256(lock))
+	fmt.Fprintf(h, "%s\n%q\n%q\n%v %x\n%v\n", c.alone, parts["binary"], parts["CLI configuration"], err == nil, sha256.Sum256(lock), d.opts.LocalBackend != nil)
 	var env []string
 	for name, value := range d.env {
 		if name != "TF_DATA_DIR" && name != "TF_PLUGIN_CACHE_DIR" {
@@ -94,6 +99,11 @@ func (t *twins) adopt(d *Dir, key string) (bool, error) {
 			return false, nil
 		}
 	}
+	if from.record != nil {
+		if err := d.recordBackend(from.record); err != nil {
+			return false, err
+		}
+	}
 	name := filepath.Join(d.opts.Dir, lockFileName)
 	if now, err := readSource(name); (err != nil || !bytes.Equal(now, from.lock)) && from.lock != nil {
 		if err := renameio.WriteFile(name, from.lock, 0o644); err != nil {
@@ -124,12 +134,18 @@ func (t *twins) remember(d *Dir, key string) {
 		}
 		links[l.packageDir()] = target
 	}
+	var record map[string]any
+	if d.opts.LocalBackend != nil {
+		if record = d.backendRecord(); record == nil {
+			return
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.did == nil {
 		t.did = map[string]twin{}
 	}
-	t.did[key] = twin{lock: lock, links: links}
+	t.did[key] = twin{lock: lock, links: links, record: record}
 }
 
 // aloneFacts makes a digest of what one directory says to init, without saying where it is; "" when more than this

@@ -79,3 +79,56 @@ resource "local_file" "more" {
 		}
 	}
 }
+
+// Where the state is kept is each workspace's own: an init that is spared records its own place, and the plan goes there.
+func TestInitLikeATwinWithBackend(t *testing.T) {
+	t.Parallel()
+	providers, err := terraform.OpenProviderCache(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := parts.MirrorConfig(t, parts.Mirror(t))
+	site := func(beside ...string) (*terraform.Dir, *terraform.LocalBackend) {
+		t.Helper()
+		home := t.TempDir()
+		backend := &terraform.LocalBackend{Path: filepath.Join(home, "a \"state\".tfstate"), WorkspaceDir: filepath.Join(home, "workspaces")}
+		dir := module(t, append([]string{"main.tf", usesLocal, "zz_override.tf.json", string(backend.Override())}, beside...)...)
+		o := options(t, dir)
+		o.Providers, o.LocalBackend = providers, backend
+		o.Environ = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "TF_CLI_CONFIG_FILE=" + config}
+		return open(t, o), backend
+	}
+	first, _ := site()
+	if in := initialise(t, first); !in.Ran {
+		t.Error("the first init did not run")
+	}
+	second, backend := site()
+	if in := initialise(t, second); in.Ran {
+		t.Errorf("the second init ran: %+v", in)
+	}
+	file, changes := plan(t, second)
+	if !changes {
+		t.Fatal("the plan where init was spared holds no changes")
+	}
+	if _, err := second.Apply(t.Context(), file); err != nil {
+		t.Fatalf("apply where init was spared: %v", err)
+	}
+	if _, err := os.Stat(backend.Path); err != nil {
+		t.Errorf("the state is not where the override says: %v", err)
+	}
+	if in := initialise(t, second); in.Ran {
+		t.Errorf("the second init ran when it was asked for again: %+v", in)
+	}
+	if _, changes := plan(t, second); changes {
+		t.Error("what was applied is planned again: the state was not read")
+	}
+	for name, files := range map[string][]string{
+		"a backend of its own": {"backend.tf", "terraform {\n  backend \"local\" {}\n}\n"},
+		"an override beside":   {"override.tf", "resource \"local_file\" \"it\" {\n  content = \"y\"\n}\n"},
+	} {
+		d, _ := site(files...)
+		if in := initialise(t, d); !in.Ran {
+			t.Errorf("%s: init did not run", name)
+		}
+	}
+}

@@ -103,7 +103,7 @@ func (d *Dir) presetLocalBackend() error {
 	}
 	var local any = d.opts.LocalBackend
 	if d.opts.LocalBackend == nil {
-		c, err := readConfiguration(d.opts.Binary.Engine, d.opts.Dir)
+		c, err := d.configuration()
 		if err != nil {
 			return err
 		}
