@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -57,7 +58,7 @@ func startServingMore(b *testing.B, binary string, n int, settings string, more 
 		mirror, "FORGE_TOKEN="+s.world.GitHub.Token, "FORGE_SECRET="+s.world.GitHub.WebhookSecret)
 	text := fmt.Sprintf(`listen: %s
 data_dir: data
-log: { level: warn }
+log: { level: %s }
 %s
 forges:
   - type: github
@@ -65,7 +66,7 @@ forges:
     token: ${FORGE_TOKEN}
     webhook_secret: ${FORGE_SECRET}
     repos: ["%s/*"]
-`, s.address, settings, s.world.GitHub.URL, s.world.Repo.Owner)
+`, s.address, cmp.Or(os.Getenv("PLUMBLINE_BENCH_LOG"), "warn"), settings, s.world.GitHub.URL, s.world.Repo.Owner)
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		b.Fatal(err)
 	}
