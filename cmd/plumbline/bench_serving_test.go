@@ -161,7 +161,9 @@ func thousands(n int) string {
 }
 
 // deliveries is how many webhooks were sent so far.
-func (s *serving) deliveries(b *testing.B) int { return len(s.world.GitHub.Deliveries(b, s.world.Repo)) }
+func (s *serving) deliveries(b *testing.B) int {
+	return len(s.world.GitHub.Deliveries(b, s.world.Repo))
+}
 
 // toldAt is when the server was told of a pull request, after so many earlier webhooks.
 func (s *serving) toldAt(b *testing.B, earlier int) time.Time {

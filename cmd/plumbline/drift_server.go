@@ -366,7 +366,8 @@ func (p *program) askDrift(c *cli.Context) error {
 
 // awaitLooks waits until each workspace was looked at once more.
 func (p *program) awaitLooks(ctx context.Context, c *cli.Context, control *engine.DriftControl, asked []engine.Sweep) error {
-	until := time.Now().Add(c.Duration("wait"))
+	began := time.Now()
+	until := began.Add(c.Duration("wait"))
 	for {
 		s, err := control.Status(ctx)
 		if err != nil {
@@ -397,7 +398,7 @@ func (p *program) awaitLooks(ctx context.Context, c *cli.Context, control *engin
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(500 * time.Millisecond):
+		case <-time.After(min(max(time.Since(began)/8, 25*time.Millisecond), time.Second)): // who waits long can wait a little longer
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plumbline-dev/plumbline/internal/database"
 )
@@ -158,6 +159,27 @@ func TestOpenNeverRepeatsTheURL(t *testing.T) {
 			t.Errorf("%s opens", url)
 		} else if strings.Contains(err.Error(), canary) {
 			t.Errorf("the error holds the password: %v", err)
+		}
+	}
+}
+
+// Whoever waits for what another process writes need not ask the database again and again.
+func TestSQLiteLeavesATrace(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ours, theirs := open(t, database.Options{DataDir: dir}), open(t, database.Options{DataDir: dir})
+	exec(t, theirs, "CREATE TABLE note (n BIGINT)")
+	was := ours.Trace()
+	if was == "" || ours.Trace() != was {
+		t.Errorf("the trace is %q and then %q, want one that stays while nobody writes", was, ours.Trace())
+	}
+	for range 3 {
+		time.Sleep(20 * time.Millisecond) // times of files are as fine as the kernel's clock
+		exec(t, theirs, "INSERT INTO note VALUES (1)")
+		if now := ours.Trace(); now == was {
+			t.Errorf("the trace is still %q after somebody has written", now)
+		} else {
+			was = now
 		}
 	}
 }

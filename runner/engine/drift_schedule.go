@@ -87,14 +87,43 @@ func (e *Engine) driftUntil(ctx context.Context) {
 			e.log.Error("drift cannot be looked for", "error", err)
 		}
 		failing = err != nil
-		timer := time.NewTimer(e.rhythm.sweep)
+		if e.untilDrift(ctx); ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// listenEvery is how often it is looked whether somebody at the command line has asked for a look: people wait for it.
+const listenEvery = 100 * time.Millisecond
+
+// untilDrift waits until it is time to see what is due: after a pause, when there is room again, or as soon as another
+// process has asked for a look, where that can be told without asking the database.
+func (e *Engine) untilDrift(ctx context.Context) {
+	end := time.NewTimer(e.rhythm.sweep)
+	defer end.Stop()
+	listen := time.NewTicker(listenEvery)
+	defer listen.Stop()
+	for was := e.DB.Trace(); ; {
 		select {
 		case <-ctx.Done():
-		case <-timer.C:
-		case <-e.looked: // there is room again
+			return
+		case <-end.C:
+			return
+		case <-e.looked:
+			return
+		case <-listen.C:
 		}
-		timer.Stop()
-		if ctx.Err() != nil {
+		now := e.DB.Trace()
+		if now == was {
+			continue
+		}
+		was = now
+		var asked bool
+		err := e.DB.Read(ctx, func(tx *sql.Tx) (err error) {
+			asked, err = e.store.isAsked(ctx, tx)
+			return err
+		})
+		if err == nil && asked {
 			return
 		}
 	}

@@ -156,6 +156,12 @@ func (s *store) askLook(ctx context.Context, tx *sql.Tx, repo RepoID, workspace,
 	return ok, nil
 }
 
+// isAsked reports whether somebody has asked for a look that is not begun.
+func (s *store) isAsked(ctx context.Context, tx *sql.Tx) (bool, error) {
+	_, asked, err := first(ctx, tx, scanNumber, "SELECT 1 FROM sweep WHERE asked_at > 0 AND operation = '' AND gone = 0 LIMIT 1")
+	return asked, err
+}
+
 // pauseDrift keeps a pause, and stops the looks that it covers: what corrects already comes to its end. It returns the
 // stopped runs for the workers of this process to be told; other processes notice within a few seconds.
 //
