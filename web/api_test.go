@@ -1,10 +1,13 @@
 package web_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -26,12 +29,33 @@ import (
 type apiTest struct {
 	good []string          // what follows the path: each is answered 200, the first with something in it
 	says []string          // what stands in the first
-	bad  map[string]string // what follows the path, to the kind of problem
+	bad  map[string]string // what follows the path, or a body, to the kind of problem
+	body string            // that is sent along
+	want int               // the status of the good ones; 0 for 200
 	// stream says that the answer is no JSON, and written as it comes: it has no tag.
 	stream bool
 }
 
+// sent is a body and its header, and what follows the path: of a row that may be a body itself.
+func (r apiTest) sent(row string) (rest string, header http.Header, body io.Reader) {
+	text := r.body
+	if rest = row; strings.HasPrefix(row, "{") {
+		rest, text = "", row
+	}
+	if text == "" {
+		return rest, http.Header{}, nil
+	}
+	return rest, http.Header{"Content-Type": {"application/json"}}, strings.NewReader(text)
+}
+
 const aWorkspace = "?repository=" + repository + "&name="
+
+// badRequests are asked for by nobody in earnest.
+var badRequests = map[string]string{
+	`{"action":"drop"}`: "malformed-request", `{"action":"plan","repository":"github/acme/live"}`: "malformed-request", `{"action":"plan","canary":1}`: "malformed-request", `{"action":"plan"} {}`: "malformed-request", `{"action":`: "malformed-request",
+	`{"action":"drift","repository":"github/acme/live","workspaces":["none"]}`: "not-found", `{"action":"drift","repository":"github/acme/none","workspaces":["network"]}`: "not-found",
+	`{"action":"plan","repository":"github/acme/live","change":8}`: "not-found", `{"action":"pause","reason":"` + strings.Repeat("a", 600) + `"}`: "malformed-request", `{"reason":"` + strings.Repeat("a", 70000) + `"}`: "too-large",
+}
 
 // apiTable has a row for each operation: TestAPIIsAsDescribed fails without. {id} is r3, or what stands before a space.
 var apiTable = map[string]apiTest{
@@ -103,8 +127,18 @@ var apiTable = map[string]apiTest{
 			"?refused=1": "invalid-parameter", "?change=x": "invalid-parameter", "?until=0000-13-40": "invalid-parameter", "?cursor=YXVkaXQAMA": "invalid-parameter", "?actor=" + strings.Repeat("a", 501): "invalid-parameter",
 		},
 	},
+	"POST /api/v1/requests": {
+		good: []string{""}, body: `{"action":"drift","repository":"github/acme/live","workspaces":["network"]}`, want: 202,
+		says: []string{`"action":"drift","repository":"github/acme/live","change":0,"workspaces":["network"],"actor":"this machine","via":"api","state":"taken","why":""`},
+		bad:  badRequests,
+	},
+	"POST /api/v1/requests/preview": {
+		good: []string{"", `{"action":"pause"}`, `{"action":"resume","repository":"github/acme/live","workspaces":["storage"]}`, `{"action":"correct","repository":"github/acme/live","workspaces":["network"]}`},
+		body: `{"action":"apply","repository":"github/acme/live","change":7}`, says: []string{`"refused":"it takes a person whom the forge knows`}, bad: badRequests,
+	},
+	"GET /api/v1/requests/{id}":       {good: []string{"q1 "}, says: []string{`"id":"q1","action":"apply"`, `"state":"refused","why":"because of cluster"`}, bad: map[string]string{"none ": "not-found", "%00 ": "not-found"}},
 	"GET /api/v1/audit/verification":  {good: []string{""}, says: []string{`"checked_at":null`}},
-	"POST /api/v1/audit/verification": {good: []string{""}, says: []string{`"whole":true,"entries":2,"sealed":2,"end":{"seq":2,"hash":"`, `"damage":null`}},
+	"POST /api/v1/audit/verification": {good: []string{""}, says: []string{`"whole":true,"entries":3,"sealed":3,"end":{"seq":3,"hash":"`, `"damage":null`}},
 }
 
 // described is openapi.json as the server serves it. It is held to the letter here: no object has a property that is not in it,
@@ -250,9 +284,10 @@ func TestAPIIsAsDescribed(t *testing.T) {
 			t.Errorf("docs/api.md does not list %s", pattern)
 		}
 		for i, one := range row.good {
-			method, address := apiAddress(pattern, one)
-			status, header, text := ask(t, method, s.url+address, nil, nil)
-			if status != http.StatusOK || header.Get(api.Header) != api.Version || header.Get("Cache-Control") != "no-store" {
+			rest, sent, body := row.sent(one)
+			method, address := apiAddress(pattern, rest)
+			status, header, text := ask(t, method, s.url+address, sent, body)
+			if status != cmp.Or(row.want, http.StatusOK) || header.Get(api.Header) != api.Version || header.Get("Cache-Control") != "no-store" {
 				t.Errorf("%s %s answers %d %v %.300s, want 200", method, address, status, header, text)
 			}
 			held(t, doc, pattern, address, status, header, text)
@@ -278,8 +313,10 @@ func TestAPIIsAsDescribed(t *testing.T) {
 			}
 		}
 		for one, kind := range row.bad {
-			method, address := apiAddress(pattern, one)
-			status, header, text := ask(t, method, s.url+address, http.Header{"X-Request-Id": {canary}, "Authorization": {"Bearer " + canary}}, nil)
+			rest, sent, body := row.sent(one)
+			method, address := apiAddress(pattern, rest)
+			sent["X-Request-Id"], sent["Authorization"] = []string{canary}, []string{"Bearer " + canary}
+			status, header, text := ask(t, method, s.url+address, sent, body)
 			problemIn(t, address, status, header, text, kind)
 			held(t, doc, pattern, address, status, header, text)
 		}
@@ -298,7 +335,9 @@ func TestAPIIsAsDescribed(t *testing.T) {
 			"not-acceptable":    {s, address, http.Header{"Accept": {"text/html, application/json;q=0, */;*, " + strings.Repeat("a/b,", 500)}}},
 			"forbidden":         {exposed, address, nil},
 		} {
-			status, header, text := ask(t, method, wrong.server.url+wrong.path, wrong.header, nil)
+			_, sent, body := row.sent("")
+			maps.Copy(sent, wrong.header)
+			status, header, text := ask(t, method, wrong.server.url+wrong.path, sent, body)
 			problemIn(t, wrong.path, status, header, text, kind)
 			held(t, doc, pattern, wrong.path, status, header, text)
 			if kind == "unknown-parameter" {

@@ -13,6 +13,7 @@ type driftView struct {
 	States             []statLine
 	Overdue            string
 	Pauses             []pauseLine
+	Actions            []actionLink
 	Causes             []string
 	Rows               []matrixRow
 	Findings           []findingView
@@ -31,7 +32,10 @@ type (
 		Count string
 		URL   string
 	}
-	pauseLine struct{ What, Why string }
+	pauseLine struct {
+		What, Why string
+		Actions   []actionLink
+	}
 	matrixRow struct {
 		Class string
 		Cells []matrixCell
@@ -115,6 +119,7 @@ func (s *site) drift(ctx context.Context, q *query) (any, error) {
 		}
 		v.Rows = append(v.Rows, row)
 	}
+	all := false // is paused
 	for i, p := range b.Summary.Pauses {
 		if i == 20 {
 			v.Pauses = append(v.Pauses, pauseLine{What: "and " + strconv.Itoa(len(b.Summary.Pauses)-i) + " more"})
@@ -127,7 +132,15 @@ func (s *site) drift(ctx context.Context, q *query) (any, error) {
 		case p.Repository != "":
 			what = "all of " + repoName(p.Repository)
 		}
-		v.Pauses = append(v.Pauses, pauseLine{what, sentence(p.String())})
+		resume := engine.Request{Action: engine.ActResume, Repository: p.Repository}
+		if p.Workspace != "" {
+			resume.Workspaces = []string{p.Workspace}
+		}
+		v.Pauses = append(v.Pauses, pauseLine{what, sentence(p.String()), offers(ctx, resume)})
+		all = all || p.Repository == ""
+	}
+	if !all {
+		v.Actions = offers(ctx, engine.Request{Action: engine.ActPause})
 	}
 	room := budget{left: 40_000}
 	for _, finding := range b.Findings {

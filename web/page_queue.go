@@ -27,6 +27,7 @@ type (
 		Attempts   int
 		Next       moment
 		Problem    string
+		Actions    []actionLink
 	}
 	operationLine struct {
 		What, Repo string
@@ -66,7 +67,7 @@ func (s *site) queue(ctx context.Context, q *query) (any, error) {
 		v.Waiting = append(v.Waiting, queuedOf(r, now))
 	}
 	for _, r := range all.Retries {
-		v.Retries = append(v.Retries, retryLine{clean(r.What), repoName(r.Repository), r.Change, r.Attempts, at(r.NextAt, now), sentence(r.Problem)})
+		v.Retries = append(v.Retries, retryLine{clean(r.What), repoName(r.Repository), r.Change, r.Attempts, at(r.NextAt, now), sentence(r.Problem), offers(ctx, retryOf(r))})
 	}
 	for _, o := range all.Recent {
 		line := operationLine{

@@ -30,6 +30,7 @@ type runView struct {
 	Decisions                         []entryView
 	Others                            []runLine
 	MoreOthers                        int
+	Actions                           []actionLink
 	Drift                             bool // it looked for drift: its findings are on the workspace's page
 }
 
@@ -135,6 +136,7 @@ func (s *site) run(ctx context.Context, q *query) (any, error) {
 	case !r.StartedAt.IsZero() && !r.Status.Ended():
 		v.Took = took(now.Sub(r.StartedAt)) + " so far"
 	}
+	v.Actions = offers(ctx, againOf(d)...)
 	if h := d.Hold; h != nil {
 		v.Hold = &holdView{sentence(h.Reason), sentence(h.Next), each(h.Differences[:min(len(h.Differences), 100)], sentence)}
 	}

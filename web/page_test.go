@@ -16,8 +16,10 @@ import (
 
 	tfjson "github.com/hashicorp/terraform-json"
 
+	"github.com/plumbline-dev/plumbline/forge/github"
 	"github.com/plumbline-dev/plumbline/internal/audit"
 	"github.com/plumbline-dev/plumbline/internal/database"
+	"github.com/plumbline-dev/plumbline/internal/terraform"
 	"github.com/plumbline-dev/plumbline/planstore"
 	"github.com/plumbline-dev/plumbline/prcomment"
 	"github.com/plumbline-dev/plumbline/runner/engine"
@@ -35,7 +37,8 @@ const pageLimit = 150_000
 // seen is a database with something on every page, and the views of it.
 type seen struct {
 	*engine.Views
-	db *database.DB
+	db     *database.DB
+	engine *engine.Engine
 	// change changes what a run is told as; fail is answered instead of anything.
 	change func(*engine.RunDetail)
 	fail   error
@@ -75,7 +78,19 @@ func look(t testing.TB, name string) *seen {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &seen{db: db, Views: engine.NewViews(engine.ViewsOptions{
+	client, err := github.New(github.Options{Token: "none", WebhookSecret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside, err := engine.New(engine.Options{
+		DB: db, Audit: log, DataDir: dir, Plans: func(string) (*planstore.Store, error) { return plans, nil }, Secrets: []string{canary},
+		Forges:    []engine.ForgeOptions{{Name: "github", Client: client, Repos: []string{"acme/*"}}},
+		Installer: terraform.NewInstaller(terraform.InstallerOptions{CacheDir: dir}), Now: func() time.Time { return noon },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &seen{db: db, engine: inside, Views: engine.NewViews(engine.ViewsOptions{
 		DB: db, Audit: log, Plans: func(string) (*planstore.Store, error) { return plans, nil }, Secrets: []string{canary}, Now: func() time.Time { return noon },
 	})}
 	if name == "" {
@@ -125,6 +140,8 @@ func look(t testing.TB, name string) *seen {
 		do(`INSERT INTO event VALUES ('e', $1, 9, 'opened', '{}', 'poll', 'waiting', '', 3, $2, $3, 0, 0)`, repository, ago(-time.Minute), "no answer of "+name)
 		s.print(t, tx, "r1", 0, "$ terraform plan\n<b>Plan: 1 to add</b>\nend\n")
 		s.print(t, tx, "r3", 0, "$ terraform apply\n"+strings.Repeat("toy_bucket.a: Still creating... & on\n", 2000))
+		do(`INSERT INTO request VALUES ('q1', 'x', 'q1', '', $1, 7, 'apply', $2, $3, $3, 'web', '', 'refused', $4, $5, $5)`,
+			repository, `{"action":"apply","repository":"`+repository+`","change":7,"workspaces":["network"]}`, name, "because of "+name, ago(time.Minute))
 		for i, allowed := range []bool{true, false} {
 			if _, err := s.Audit.Append(ctx, tx, audit.Entry{
 				Actor: name, Action: "apply", Repository: "acme/live", Change: 8, Workspace: "network", Commit: "fedcba9876543210", Allowed: allowed, At: noon.Add(-time.Minute),
@@ -145,10 +162,27 @@ func (s *seen) tx(t testing.TB, fn func(ctx context.Context, tx *sql.Tx)) {
 }
 
 func showing(s *seen) func(*web.Options) {
-	return func(o *web.Options) { o.Views, o.Now = s, func() time.Time { return noon } }
+	return func(o *web.Options) {
+		o.Views, o.Now = s, func() time.Time { return noon }
+		o.Engine = &taking{o.Engine, s.engine}
+	}
 }
 
-var linked = regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)
+// taking writes down what is asked for, in the engine of the database that is shown.
+type taking struct {
+	web.Engine
+	engine *engine.Engine
+}
+
+func (e *taking) Ask(ctx context.Context, r engine.Request) (engine.RequestID, error) {
+	return e.engine.Ask(ctx, r)
+}
+
+// linked are the addresses that a page leads to; posted are those that only a form is sent to.
+var (
+	linked = regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)
+	posted = regexp.MustCompile(` action="[^"]*" method="post"`)
+)
 
 // crawl follows every link from the first page, and returns the pages.
 func crawl(t *testing.T, s *site) map[string]string {
@@ -168,7 +202,7 @@ func crawl(t *testing.T, s *site) map[string]string {
 		if len(pages) > 300 {
 			t.Fatal("there is no end of pages")
 		}
-		for _, found := range linked.FindAllStringSubmatch(text, -1) {
+		for _, found := range linked.FindAllStringSubmatch(posted.ReplaceAllString(text, ""), -1) {
 			address := html.UnescapeString(found[1])
 			u, err := url.Parse(address)
 			if err != nil {

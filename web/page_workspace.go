@@ -33,6 +33,7 @@ type workspaceView struct {
 	Runs         []runLine
 	Older        string
 	Settings     []setting
+	Actions      []actionLink
 }
 
 type (
@@ -101,6 +102,7 @@ func (s *site) workspace(ctx context.Context, q *query) (any, error) {
 	for _, f := range d.Findings {
 		v.Findings = append(v.Findings, findingOf(f, now, &room))
 	}
+	v.Actions = offers(ctx, asksOf(d)...)
 	v.Chart = chart(d.Looks, d.Since, now)
 	for i, l := range d.Looks {
 		if i == 30 {

@@ -26,6 +26,7 @@ const (
 
 // site shows pages. Each is a function that asks Views once and returns what its template writes.
 type site struct {
+	engine    Engine
 	views     Views
 	outputs   *live.Outputs
 	exposed   bool
@@ -40,7 +41,7 @@ type site struct {
 }
 
 func newSite(o Options, log *slog.Logger) *site {
-	s := &site{views: o.Views, exposed: o.Exposed, machine: signin.Machine(), gate: o.SignIn, token: o.MetricsToken, origin: http.NewCrossOriginProtection(), version: o.Version, now: o.Now, log: log, templates: map[string]*template.Template{}}
+	s := &site{engine: o.Engine, views: o.Views, exposed: o.Exposed, machine: signin.Machine(), gate: o.SignIn, token: o.MetricsToken, origin: http.NewCrossOriginProtection(), version: o.Version, now: o.Now, log: log, templates: map[string]*template.Template{}}
 	if s.gate != nil {
 		// A proxy may ask in another name than browsers do. What is no origin is told at the start.
 		if err := s.origin.AddTrustedOrigin(s.gate.PublicURL); err != nil {
@@ -49,7 +50,7 @@ func newSite(o Options, log *slog.Logger) *site {
 	}
 	s.outputs = live.New(live.Options{Views: o.Views, State: stateOfRun, Watchers: o.Watchers, Log: log})
 	parts := template.Must(template.ParseFS(pageFiles, "pages/frame.html", "pages/parts.html"))
-	for _, name := range []string{"workspaces", "workspace", "run", "graph", "drift", "audit", "queue", "problem", "sign-in", "tokens"} {
+	for _, name := range []string{"workspaces", "workspace", "run", "graph", "drift", "audit", "queue", "ask", "request", "problem", "sign-in", "tokens"} {
 		s.templates[name] = template.Must(template.Must(parts.Clone()).ParseFS(pageFiles, "pages/"+name+".html"))
 	}
 	return s

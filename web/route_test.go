@@ -103,6 +103,15 @@ var routeTable = map[string]pageTest{
 	"POST /tokens":             {path: "/tokens", want: form},
 	"POST /tokens/{id}/revoke": {path: "/tokens/none/revoke", want: form},
 
+	"GET /ask": {path: "/ask?action=drift&repo=github%2Facme%2Flive&workspace=network", want: about,
+		says: []string{"Look for drift in network</bdi>?", "Nothing is changed", `<form class="ask" action="/ask" method="post">`, `name="nonce"`, "No, go back"},
+		bad: []string{"/ask", "/ask?action=drop", "/ask?action=plan", "/ask?action=plan&repo=a&change=1", "/ask?action=plan&repo=" + repository + "&change=-1", "/ask?action=plan&repo=" + repository + "&change=8",
+			"/ask?action=drift&repo=" + repository + "&workspace=%00", "/ask?action=drift&repo=" + repository + "&workspace=../../etc/passwd", "/ask?action=retry&repo=" + repository, "/ask?action=pause&until=x", "/ask?action=pause&reason=%ff",
+			"/ask?action=drift&repo=" + repository + "&workspace=" + strings.Repeat("a", 3000)}},
+	"POST /ask": {path: "/ask", want: form},
+	"GET /request/{id}": {path: "/request/q1", want: about, says: []string{"Apply network of #7", "refused", "because of cluster", "on the web", "Look at it again"},
+		bad: []string{"/request/none", "/request/%00", "/request/%3Cscript%3E", "/request/" + strings.Repeat("a", 3000)}},
+
 	"GET /style.css": {path: "/style.css", want: asset, says: []string{"prefers-contrast"}},
 	"GET /script.js": {path: "/script.js", want: asset, says: []string{"use strict"}},
 	"GET /icon.svg":  {path: "/icon.svg", want: asset, says: []string{"<svg"}},
@@ -125,6 +134,9 @@ var routeTable = map[string]pageTest{
 	"GET /api/v1/queue":                   {path: "/api/v1/queue", want: listing},
 	"GET /api/v1/audit":                   {path: "/api/v1/audit", want: listing},
 	"GET /api/v1/audit/verification":      {path: "/api/v1/audit/verification", want: listing},
+	"POST /api/v1/requests":               {path: "/api/v1/requests", want: answers{400, 403, 401, 401, 401, 401, 401, 401, 404, 404, 404}},
+	"POST /api/v1/requests/preview":       {path: "/api/v1/requests/preview", want: answers{400, 403, 401, 401, 401, 401, 401, 401, 404, 404, 404}},
+	"GET /api/v1/requests/{id}":           {path: "/api/v1/requests/q1", want: telling},
 	"POST /api/v1/audit/verification":     {path: "/api/v1/audit/verification", want: answers{200, 403, 401, 401, 401, 401, 401, 401, 404, 404, 404}},
 	"/api/":                               {path: "/api/v1/nothing", want: answers{404, 403, 401, 401, 401, 401, 401, 401, 404, 404, 404}},
 }

@@ -32,6 +32,8 @@ import (
 type Engine interface {
 	// Receive writes down what a webhook tells.
 	Receive(ctx context.Context, forge string, header http.Header, body []byte) (engine.Receipt, error)
+	// Ask writes down what somebody asks for.
+	Ask(ctx context.Context, r engine.Request) (engine.RequestID, error)
 	// Ready returns why work cannot be done now; several reasons are joined.
 	Ready(ctx context.Context) error
 }
@@ -113,6 +115,9 @@ func routes(o Options, hooks *webhooks, s *site) []route {
 		{"GET /drift", s.page("drift", "Drift", s.drift)},
 		{"GET /audit", s.page("audit", "Audit", s.audit)},
 		{"GET /queue", s.page("queue", "Queue", s.queue)},
+		{"GET /ask", s.page("ask", "Really?", s.ask)},
+		{"POST /ask", s.form(s.doAsk)},
+		{"GET /request/{id}", s.page("request", "What was asked for", s.request)},
 		{"GET /sign-in", http.HandlerFunc(s.signIn)},
 		{"GET /sign-in/{way}", http.HandlerFunc(s.signInStart)},
 		{"GET /sign-in/{way}/back", http.HandlerFunc(s.signInBack)},
@@ -124,7 +129,7 @@ func routes(o Options, hooks *webhooks, s *site) []route {
 		{"GET /script.js", s.asset(asset("text/javascript; charset=utf-8", script))},
 		{"GET /icon.svg", s.asset(asset("image/svg+xml", icon))},
 	}
-	for _, r := range api.New(api.Options{Views: o.Views, Outputs: s.outputs, Asker: s.askerOfAPI, Version: o.Version, Log: s.log}).Routes() {
+	for _, r := range api.New(api.Options{Engine: o.Engine, Views: o.Views, Outputs: s.outputs, Asker: s.askerOfAPI, Version: o.Version, Log: s.log}).Routes() {
 		all = append(all, route{r.Pattern, r.Handler})
 	}
 	return all

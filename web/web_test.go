@@ -77,6 +77,10 @@ func (d *desk) Receive(_ context.Context, name string, header http.Header, body 
 	return r, nil
 }
 
+func (d *desk) Ask(context.Context, engine.Request) (engine.RequestID, error) {
+	return "", engine.ErrNoSuch
+}
+
 func (d *desk) Ready(context.Context) error { return d.notReady }
 
 func (d *desk) kinds() []forge.Kind {

@@ -128,6 +128,13 @@ func (r Request) atOnce() (why string, atOnce bool) {
 	return "", false
 }
 
+// TakesPerson reports whether a request takes somebody whom the forge of its repository knows.
+func (r Request) TakesPerson(by Asker) bool {
+	r.By = by
+	why, atOnce := r.atOnce()
+	return !atOnce || why != ""
+}
+
 // doAtOnce does what takes nobody whom the forge knows: what the command line may do, too. It says what was done, or why not.
 func (e *Engine) doAtOnce(ctx context.Context, tx *sql.Tx, row requestRow) (done, why string, cancelled []string, err error) {
 	pause := Pause{Repository: row.Repository, Until: row.Until, Reason: row.Reason, Actor: row.actor(), At: e.store.now().UTC()}

@@ -189,7 +189,7 @@ func TestWebAppliesNothingUnread(t *testing.T) {
 	other.Seen = map[string]string{}
 	d.wantAsked(person("bob"), other, "not the one that was on the page")
 	d.want("applies", len(d.applies()), 0)
-	p, err := d.views().Preview(t.Context(), Everything(), Request{Action: ActApply, Repository: d.id, Change: number})
+	p, err := d.views().Preview(t.Context(), Everything(), Request{Action: ActApply, Repository: d.id, Change: number, By: person("bob")})
 	if err != nil || p.Refused != "" || len(p.Targets) != 1 || p.Request.Seen["database"] != runs["database"].Plan {
 		t.Fatalf("preview %+v, %v", p, err)
 	}
@@ -203,7 +203,7 @@ func TestWebAppliesNothingUnread(t *testing.T) {
 	d.merge(number, forge.Squash)
 	held := d.endAll(number, KindApply, Held)["database"]
 	d.posted(number, time.Now().Add(-time.Hour))
-	p, err = d.views().Preview(t.Context(), Everything(), Request{Action: ActApply, Repository: d.id, Change: number})
+	p, err = d.views().Preview(t.Context(), Everything(), Request{Action: ActApply, Repository: d.id, Change: number, By: person("bob")})
 	if err != nil || p.Refused != "" || p.Request.Seen["database"] != held.Plan && held.Plan != "" {
 		t.Errorf("preview of what is held %+v, %v; %+v", p, err, held)
 	}
@@ -287,7 +287,7 @@ func TestAskedAboutDrift(t *testing.T) {
 	d.want("fights", len(d.stopped()), len(driftFound)-1)
 	correct.Addresses = []string{"toy_node.zz"}
 	d.wantAsked(person("carol"), correct, "has the address `toy_node.zz`")
-	p, err := d.views().Preview(t.Context(), Everything(), Request{Action: ActCorrect, Repository: d.id, Workspaces: []string{"app"}})
+	p, err := d.views().Preview(t.Context(), Everything(), Request{Action: ActCorrect, Repository: d.id, Workspaces: []string{"app"}, By: person("bob")})
 	if err != nil || len(p.Findings) != len(driftFound) || p.Refused != "" {
 		t.Errorf("preview of a correction: %d findings, %q, %v", len(p.Findings), p.Refused, err)
 	}
@@ -297,7 +297,7 @@ func TestAskedAboutDrift(t *testing.T) {
 	d.wantAsked(person("bob"), app(ActDrift), "nothing is looked at or corrected until")
 	d.wantAsked(person("bob"), app(ActCorrect), "an incident")
 	d.refusesIn(number, "bob", "plumbline correct", "an incident")
-	if p, err := d.views().Preview(t.Context(), Everything(), Request{Action: ActDrift, Repository: d.id, Workspaces: []string{"app"}}); err != nil || !strings.Contains(p.Refused, "an incident") {
+	if p, err := d.views().Preview(t.Context(), Everything(), Request{Action: ActDrift, Repository: d.id, Workspaces: []string{"app"}, By: person("bob")}); err != nil || !strings.Contains(p.Refused, "an incident") {
 		t.Errorf("preview of what is paused: %+v, %v", p, err)
 	}
 	d.wantAsked(person("bob"), app(ActResume), "")

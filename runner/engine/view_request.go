@@ -121,6 +121,9 @@ func (v *Views) Preview(ctx context.Context, sight Sight, r Request) (Preview, e
 		if err != nil {
 			return err
 		}
+		if why, _ := r.atOnce(); why != "" {
+			return &refusal{why: why}
+		}
 		if r.Action.OfChange() {
 			return v.previewChange(ctx, tx, &p)
 		}

@@ -46,11 +46,20 @@ type Views interface {
 	Queue(ctx context.Context, sight engine.Sight) (engine.QueueView, error)
 	Standing(ctx context.Context, sight engine.Sight) (engine.Standing, error)
 	Repositories(ctx context.Context, sight engine.Sight) ([]engine.Repository, error)
+	Request(ctx context.Context, sight engine.Sight, id engine.RequestID) (engine.RequestView, error)
+	Preview(ctx context.Context, sight engine.Sight, r engine.Request) (engine.Preview, error)
+}
+
+// Engine is what the API asks of the engine.
+type Engine interface {
+	// Ask writes down what somebody asks for.
+	Ask(ctx context.Context, r engine.Request) (engine.RequestID, error)
 }
 
 // Options say what the API works with. All but Version are required.
 type Options struct {
-	Views Views
+	Engine Engine
+	Views  Views
 	// Asker finds out who asks, or why nobody is let in, before anything else.
 	Asker func(req *http.Request) (*signin.Asker, *Problem)
 	// Outputs bring what runs print.

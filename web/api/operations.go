@@ -29,6 +29,9 @@ func (a *API) operations() []operation {
 		{method: get, path: "/queue", read: a.queue},
 		{method: get, path: "/audit", parameters: []string{"q", "actor", "action", "repository", "workspace", "change", "refused", "since", "until", "cursor", "limit"}, read: a.audit},
 		{method: get, path: "/audit/verification", read: a.verification},
+		{method: post, path: "/requests", read: a.requests},
+		{method: post, path: "/requests/preview", read: a.preview},
+		{method: get, path: "/requests/{id}", read: a.request},
 		{method: post, path: "/audit/verification", patience: verifyTime, read: a.verify},
 	}
 }

@@ -43,6 +43,7 @@ var (
 	kindNoAddress     = problemKind{"no-such-address", http.StatusNotFound, "There is no such address"}
 	kindMethod        = problemKind{"method-not-allowed", http.StatusMethodNotAllowed, "The address does not take this method"}
 	kindNotAcceptable = problemKind{"not-acceptable", http.StatusNotAcceptable, "The answer is of another type"}
+	kindReused        = problemKind{"reused-key", http.StatusConflict, "The key was used for something else"}
 	kindTooLarge      = problemKind{"too-large", http.StatusRequestEntityTooLarge, "The body is too large"}
 	kindTooLong       = problemKind{"too-long", http.StatusRequestURITooLong, "The address is too long"}
 	kindMediaType     = problemKind{"media-type", http.StatusUnsupportedMediaType, "The body is of another type"}

@@ -22,8 +22,8 @@ type Role int
 const (
 	NoRole   Role = iota // nothing, and sees nothing
 	Viewer               // sees
-	Operator             // asks for plans, applies, looks and pauses
-	Admin                // and for what overrules others, such as unlocking
+	Operator             // asks for plans, applies and looks, unlocks, pauses a workspace
+	Admin                // and pauses a repository, or everything where the role is for all
 )
 
 var roleNames = []string{"no role", "viewer", "operator", "admin"}
