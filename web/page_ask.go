@@ -130,7 +130,7 @@ func offers(ctx context.Context, all ...engine.Request) []actionLink {
 
 // askTitle says in a few words what a request is for.
 func askTitle(r engine.Request) string {
-	of := ""
+	var of string
 	switch {
 	case r.Change > 0 && len(r.Workspaces) == 1:
 		of = clean(r.Workspaces[0]) + " of #" + strconv.Itoa(r.Change)
@@ -207,7 +207,7 @@ func (s *site) confirm(ctx context.Context, sight engine.Sight, r engine.Request
 		return v, nil, err
 	}
 	if why == "" && p.Refused != "" {
-		why = sentence(strings.ToUpper(p.Refused[:1]) + p.Refused[1:])
+		why = unquoted(strings.ToUpper(p.Refused[:1]) + p.Refused[1:])
 	}
 	v = askView{
 		Title: askTitle(r), What: askWords[r.Action], Refused: why, Change: r.Change, ChangeTitle: clean(p.Change.Title), ChangeURL: outward(p.Change.URL),
@@ -261,7 +261,7 @@ func (s *site) confirm(ctx context.Context, sight engine.Sight, r engine.Request
 }
 
 func targetOf(r engine.Request, t engine.PreviewTarget) targetLine {
-	line := targetLine{Workspace: clean(t.Workspace), URL: workspaceURL(r.Repository, t.Workspace), Run: runURL(t.Run), Left: sentence(t.Left), Destroys: t.Counts.Delete+t.Counts.Replace > 0}
+	line := targetLine{Workspace: clean(t.Workspace), URL: workspaceURL(r.Repository, t.Workspace), Run: runURL(t.Run), Left: unquoted(t.Left), Destroys: t.Counts.Delete+t.Counts.Replace > 0}
 	if r.Action == engine.ActApply {
 		line.Does = countsOf(t.Counts)
 		if t.Approvals > 0 {
@@ -391,7 +391,7 @@ func (s *site) request(ctx context.Context, q *query) (any, error) {
 	}
 	now, r := s.now(), d.Request
 	v := requestView{
-		Title: askTitle(r), Change: r.Change, State: markOfRequest(d.State), Why: sentence(d.Why), Waits: d.State == engine.RequestWaiting,
+		Title: askTitle(r), Change: r.Change, State: markOfRequest(d.State), Why: unquoted(d.Why), Waits: d.State == engine.RequestWaiting,
 		By: clean(d.Actor), Via: map[string]string{engine.ViaWeb: "on the web", engine.ViaAPI: "through the API"}[d.Via],
 		Asked: at(d.AskedAt, now), Ended: at(d.EndedAt, now), Next: at(d.NextAt, now),
 	}
@@ -409,6 +409,9 @@ func (s *site) request(ctx context.Context, q *query) (any, error) {
 	}
 	return v, nil
 }
+
+// unquoted is a sentence of the engine, which is written for comments: there, backticks make code.
+func unquoted(text string) string { return sentence(strings.ReplaceAll(text, "`", "")) }
 
 func markOfRequest(state engine.RequestState) mark {
 	switch state {

@@ -4,9 +4,12 @@ package main
 
 import (
 	"fmt"
+	"html"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,6 +66,14 @@ func (s *busyServer) visits(t *testing.T) map[string][]visit {
 		"GET /graph": {
 			{path: "/graph?repo=github%2Facme%2Flive", name: "graph"},
 		},
+		"GET /ask": {
+			{path: "/ask?action=drift&repo=github%2Facme%2Flive&workspace=storage", name: "ask-drift"},
+			{path: "/ask?action=correct&repo=github%2Facme%2Flive&workspace=storage", name: "ask-refused"},
+			{path: "/ask?action=apply&repo=github%2Facme%2Flive&change=" + strconv.Itoa(s.planned.Number), name: "ask-apply"},
+			{path: "/ask?action=pause", name: "ask-pause"},
+			{path: "/ask", name: "problem-ask", status: http.StatusBadRequest},
+		},
+		"GET /request/{id}": {{path: s.asked(t), name: "request"}},
 		"GET /drift": {
 			{path: "/drift", name: "drift"},
 			{path: "/drift?q=nothing+of+that+name", name: "drift-none"},
@@ -82,6 +93,25 @@ func (s *busyServer) visits(t *testing.T) map[string][]visit {
 		"GET /script.js": nil,
 		"GET /icon.svg":  nil,
 	}
+}
+
+// asked asks for a look for drift as a browser without a script does, and returns where it says what became of that.
+func (s *busyServer) asked(t *testing.T) string {
+	t.Helper()
+	text := s.get(t, "/ask?action=drift&repo=github%2Facme%2Flive&workspace=storage")
+	fields := url.Values{}
+	for _, field := range regexp.MustCompile(`<input type="hidden" name="([a-z]+)" value="([^"]*)">`).FindAllStringSubmatch(text, -1) {
+		fields.Set(field[1], html.UnescapeString(field[2]))
+	}
+	resp, err := http.PostForm(s.url+"/ask", fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if !strings.HasPrefix(resp.Request.URL.Path, "/request/") {
+		t.Fatalf("a look for drift that is asked for is answered with %s at %s", resp.Status, resp.Request.URL)
+	}
+	return resp.Request.URL.Path
 }
 
 // looks are how each page is looked at.
