@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"sync"
 	"time"
 
@@ -39,6 +41,38 @@ var followCommands = map[string]func(*testscript.TestScript, bool, []string){
 		s.ts.Check(s.followed.cmd.Process.Signal(os.Interrupt))
 		if err := s.followed.cmd.Wait(); err != nil {
 			s.fatal("interrupted, it ends with %v:\n%s", err, s.followed)
+		}
+	}),
+}
+
+// runCommands are about runs of the server that a script's environment names: see serveCommands.
+var runCommands = map[string]func(*testscript.TestScript, bool, []string){
+	"runid": story(2, func(s *serveStory, args []string) {
+		path, err := exec.LookPath("plumbline")
+		s.ts.Check(err)
+		for until := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+			cmd := exec.Command(path, append([]string{"runs", "--json", "--limit", "1"}, args[1:]...)...)
+			cmd.Env = []string{"PATH=" + s.ts.Getenv("PATH"), "HOME=" + s.ts.Getenv("HOME"), "PLUMBLINE_SERVER=" + s.ts.Getenv("PLUMBLINE_SERVER")}
+			text, err := cmd.Output()
+			var runs []struct{ ID string }
+			if err == nil && json.Unmarshal(text, &runs) == nil && len(runs) == 1 {
+				s.ts.Setenv(args[0], runs[0].ID)
+				return
+			}
+			if time.Now().After(until) {
+				s.fatal("there is no such run: %s %v", text, err)
+			}
+		}
+	}),
+	"followends": story(1, func(s *serveStory, args []string) {
+		want, err := strconv.Atoi(args[0])
+		s.ts.Check(err)
+		ended := time.AfterFunc(time.Minute, func() { _ = s.followed.cmd.Process.Kill() })
+		_ = s.followed.cmd.Wait() // its state says more
+		ended.Stop()
+		s.ts.Logf("%s", s.followed)
+		if got := s.followed.cmd.ProcessState.ExitCode(); got != want {
+			s.fatal("it ends with status %d, want %d:\n%s", got, want, s.followed)
 		}
 	}),
 }

@@ -148,6 +148,7 @@ func (p *program) app() *cli.App {
 			p.serveCommand(),
 			p.standingCommand(),
 			p.runsCommand(),
+			p.logsCommand(),
 			p.auditCommand(),
 			p.demoCommand(),
 		},

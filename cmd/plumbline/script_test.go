@@ -75,7 +75,7 @@ func runScripts(t *testing.T, dir string, more func(*testscript.Env), commands .
 			}
 			return nil
 		},
-		Cmds: withCommands(append(commands, serveCommands, followCommands, rolesCommands, map[string]func(*testscript.TestScript, bool, []string){
+		Cmds: withCommands(append(commands, serveCommands, followCommands, runCommands, rolesCommands, map[string]func(*testscript.TestScript, bool, []string){
 			"status":   scriptStatus,
 			"auditlog": scriptAuditLog,
 			"sqlite":   scriptSQLite,

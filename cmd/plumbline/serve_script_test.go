@@ -65,6 +65,8 @@ import (
 //	follow ARGS...        run plumbline with the arguments beside the script
 //	followed REGEXP       wait until what it says, on either output, matches; then it may be asked for more
 //	unfollow              interrupt it, and want exit status 0
+//	followends STATUS     wait until it ends by itself, with this exit status
+//	runid VARIABLE ARGS...    wait until `plumbline runs ARGS` finds a run, and put the id of the newest into the environment
 //	httpget URL           wait for 200; the answer's body goes to stdout
 //	pages COUNT TEXT...   follow every link from the server's first page: so many pages at least, all 200, none with a text
 //	lock NAME ID WHO      lock a remote state as somebody's Terraform would
