@@ -210,8 +210,10 @@ PROVIDER = memory
 [indexer]
 ISSUE_INDEXER_TYPE = db
 
+; A key that is given need not be made.
 [oauth2]
-ENABLED = false
+JWT_SIGNING_ALGORITHM = HS256
+JWT_SECRET = b25seS1mb3ItdGVzdHMtb25seS1mb3ItdGVzdHMtMDA
 
 [actions]
 ENABLED = false

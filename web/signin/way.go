@@ -299,7 +299,7 @@ func (w *way) account(ctx context.Context, token string) (Person, error) {
 				p.Groups = append(p.Groups, strings.ToLower(w.ID+":"+org+"/"+team))
 			}
 		}
-		if len(teams) < perPage {
+		if len(teams) == 0 { // a forge may have smaller pages than are asked for
 			break
 		}
 	}
