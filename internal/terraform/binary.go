@@ -248,6 +248,13 @@ func versionLine(content string) string {
 	return ""
 }
 
+// Warm asks what is on PATH for its version, so that the first run in a new cache need not.
+func (i *Installer) Warm(ctx context.Context) {
+	for _, engine := range []string{"terraform", "tofu"} {
+		_, _, _ = i.onPath(ctx, engine) // what is wrong with it is said by the run that needs it
+	}
+}
+
 // onPath returns what of that name works, in the order of PATH, and why the rest does not. Only a cancelled context is
 // an error.
 func (i *Installer) onPath(ctx context.Context, engine string) (usable []Binary, unusable []string, err error) {

@@ -253,6 +253,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	wg.Go(func() { e.sweepUntil(sweeping) })
 	wg.Go(func() { e.driftUntil(sweeping) })
 	wg.Go(func() { e.tidyUntil(sweeping, time.Hour) })
+	wg.Go(func() { e.Installer.Warm(sweeping) })
 	for _, f := range e.Forges {
 		wg.Go(func() { e.expandUntil(sweeping, f) })
 	}
