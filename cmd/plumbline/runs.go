@@ -151,7 +151,7 @@ func (f *follower) follow(ctx context.Context) error {
 		err := f.ask(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // to be interrupted is how it ends
 		case errors.Is(err, errUnreachable) && !lost:
 			lost = true
 			fmt.Fprintf(f.stderr, "plumbline: %s\nplumbline: asking again until it answers\n", printable(err.Error()))

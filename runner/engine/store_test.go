@@ -51,6 +51,7 @@ func TestStore(t *testing.T) {
 		"LookGivesWayToApplies":            lookGivesWayToApplies,
 		"OneWriterIsAConstraint":           oneWriterIsAConstraint,
 		"WorkspacesAreFound":               workspacesAreFound,
+		"ListsGoOn":                        listsGoOn,
 		"QueueTellsWhatWaits":              queueTellsWhatWaits,
 		"AuditIsVerified":                  auditIsVerified,
 		"DriftIsCounted":                   driftIsCounted,

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -146,6 +147,99 @@ func workspacesAreFound(t *testing.T, w *rowsWorld) {
 	}
 	if _, err := v.Run(t.Context(), Everything(), "none"); !errors.Is(err, ErrNoSuch) {
 		t.Errorf("a run that there is not: %v", err)
+	}
+}
+
+// listsGoOn: the parts of a list are what the whole is, however small they are.
+func listsGoOn(t *testing.T, w *rowsWorld) {
+	v, ctx := w.views(), t.Context()
+	ids := []RepoID{"gh/acme/a", repo, "gh/acme/a-b", "other/Acme/Z"}
+	for n, id := range ids {
+		w.tx(func(tx *sql.Tx) error {
+			if err := w.store.putRepository(ctx, tx, Repository{ID: id, Forge: "gh", Repo: id.repo(), DefaultBranch: "main"}); err != nil {
+				return err
+			}
+			var rows []WorkspaceRow
+			for _, name := range []string{"b", "a", "é/ü", "B", "a/b", "a b", "%"} {
+				rows = append(rows, WorkspaceRow{Name: name, Dir: name + "/dir"})
+			}
+			if err := w.store.putWorkspaces(ctx, tx, id, rows); err != nil {
+				return err
+			}
+			if err := w.store.putSweep(ctx, tx, Sweep{Repository: id, Workspace: "a/b", State: SweepDrifted, KnownAt: w.store.now()}); err != nil {
+				return err
+			}
+			if err := w.store.putFindings(ctx, tx, id, "a/b", w.store.now(), []FindingRow{{Key: "k", Address: "toy_node.a", Class: drift.ClassNode, Cause: drift.CauseOutside}}); err != nil {
+				return err
+			}
+			o, _, err := w.store.addOperation(ctx, tx, Operation{Repository: id, Change: n + 1, Kind: KindPlan, Cause: CausePushed, Branch: "main"}, []Run{{Workspace: "a", Dir: "a"}, {Workspace: "b", Dir: "b"}})
+			if err != nil {
+				return err
+			}
+			_, err = tx.ExecContext(ctx, `INSERT INTO change VALUES ($1, 1, 'Change', 'ann', 'open', 0, 0, 'f', 'c', 'main', 'b', '', '', 0, 0, '', $2, 0)`, string(id), o.ID)
+			return err
+		})
+	}
+	for _, f := range []WorkspaceFilter{{}, {Repository: repo}, {Text: "A/B gh"}, {State: StateDrifted}, {Text: "no such"}} {
+		for _, sight := range []Sight{Everything(), Only(func(id RepoID) bool { return id != repo })} {
+			f.Limit = 1000
+			whole, err := v.Workspaces(ctx, sight, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]int{}
+			for _, c := range whole.Cards {
+				want[fmt.Sprintf("%+v", c)]++
+			}
+			for _, limit := range []int{1, 3, 1000} {
+				f.Limit = limit
+				got, count := map[string]int{}, 0
+				for at, more := (WorkspacePlace{}), true; more; {
+					part, err := v.WorkspacesAfter(ctx, sight, f, at)
+					if err != nil || len(part.Cards) > limit {
+						t.Fatalf("%+v: a part has %d, %v", f, len(part.Cards), err)
+					}
+					for _, c := range part.Cards {
+						got[fmt.Sprintf("%+v", c)]++
+						at, count = WorkspacePlace{c.Repository, c.Name}, count+1
+					}
+					if more = part.More; more && len(part.Cards) == 0 {
+						t.Fatalf("%+v: an empty part has others after it", f)
+					}
+				}
+				if !maps.Equal(got, want) || count != len(whole.Cards) {
+					t.Errorf("%+v: the parts are %v, the whole is %v", f, got, want)
+				}
+			}
+		}
+	}
+	for _, c := range []struct {
+		filter RunFilter
+		want   int
+	}{
+		{RunFilter{}, 8}, {RunFilter{Repository: repo}, 2}, {RunFilter{Workspace: "a"}, 4}, {RunFilter{Change: 3}, 2}, {RunFilter{Kind: KindApply}, 0}, {RunFilter{Statuses: []Status{Waiting, Failed}}, 8},
+		{RunFilter{Statuses: []Status{Waiting}, Since: w.store.now().Add(-time.Hour), Notable: true}, 8}, {RunFilter{Since: w.store.now().Add(time.Hour)}, 0}, {RunFilter{Statuses: []Status{Failed}}, 0},
+	} {
+		for _, limit := range []int{1, 1000} {
+			c.filter.Limit, c.filter.Before = limit, ""
+			count := 0
+			for more := true; more; {
+				l, err := v.Runs(ctx, Everything(), c.filter)
+				if err != nil || len(l.Runs) > limit {
+					t.Fatalf("%+v: %+v, %v", c.filter, l, err)
+				}
+				for _, r := range l.Runs {
+					if c.filter.Before != "" && r.ID >= c.filter.Before {
+						t.Errorf("%+v: the run %s comes next", c.filter, r.ID)
+					}
+					c.filter.Before, count = r.ID, count+1
+				}
+				more = l.More
+			}
+			if count != c.want {
+				t.Errorf("%+v finds %d runs, want %d", c.filter, count, c.want)
+			}
+		}
 	}
 }
 

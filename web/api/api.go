@@ -207,7 +207,7 @@ func (a *API) problemOf(req *http.Request, err error) *Problem {
 	case errors.Is(err, engine.ErrBusy):
 		return problem(kindBusy, "Somebody else has asked for this just now, and it takes a while. Ask again soon.")
 	case req.Context().Err() != nil:
-		return nil
+		return nil //nolint:nilerr // whoever asked is gone
 	}
 	a.Log.Error("a request cannot be answered", "route", req.Pattern, "error", err)
 	return problem(kindUnavailable, "The database or the plan store does not answer as it should; the log of the server says why.")
