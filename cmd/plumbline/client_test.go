@@ -25,7 +25,9 @@ func TestClientSaysWhatIsWrong(t *testing.T) {
 		"an older server": {http.NotFound, token, "answers 404 Not Found, but not as Plumbline does"},
 		"another version": {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(api.Header, "v9") }, token, "speaks version v9 of the API"},
 		"a proxy":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, token, "what stands before it answers 502"},
-		"a redirect": {func(w http.ResponseWriter, req *http.Request) { http.Redirect(w, req, "https://evil.example/", http.StatusFound) }, token,
+		"a redirect": {func(w http.ResponseWriter, req *http.Request) {
+			http.Redirect(w, req, "https://evil.example/", http.StatusFound)
+		}, token,
 			"sends its visitors to https://evil.example/: give --server the address"},
 		"nobody signed in": {func(w http.ResponseWriter, _ *http.Request) { api.Refuse(w, api.SignIn("A token is needed.")) }, "", "wants to know who asks: A token is needed. Set PLUMBLINE_TOKEN"},
 		"a token too old":  {func(w http.ResponseWriter, _ *http.Request) { api.Refuse(w, api.SignIn("It is over.")) }, token, "does not accept the token: It is over."},
