@@ -148,6 +148,9 @@ func filtersAndBack(t *testing.T, browser *browsertest.Browser, s *busyServer) {
 	tab := browser.Tab(t, browsertest.Look{})
 	tab.Go(s.url + "/")
 	tab.Shows("7 workspaces")
+	if groups := tab.Text(`[...document.querySelectorAll('.group')].map((g) => g.innerText.trim()).join()`); groups != "acme/edge,acme/live,acme/live / platform/eu-west-1" {
+		t.Errorf("the groups are %s, want each folder once", groups)
+	}
 	tab.Do(`document.querySelector('.chips a.warn').click()`)
 	tab.AwaitAddress("/?state=drifted")
 	tab.Shows("of 7 workspaces")

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -19,7 +20,7 @@ type WorkspaceFilter struct {
 	Limit      int // how many at most; 0 for none
 }
 
-// WorkspaceList is a page of workspaces, by repository and directory.
+// WorkspaceList is a page of workspaces, by repository and folder, so that those of one folder stand together.
 type WorkspaceList struct {
 	Cards        []WorkspaceCard
 	Found        int                    // by the whole filter
@@ -43,6 +44,9 @@ func (v *Views) Workspaces(ctx context.Context, sight Sight, f WorkspaceFilter) 
 		if err != nil {
 			return err
 		}
+		slices.SortStableFunc(cards, func(a, b WorkspaceCard) int {
+			return cmp.Or(strings.Compare(string(a.Repository), string(b.Repository)), strings.Compare(folder(a.Dir), folder(b.Dir)))
+		})
 		cards = slices.DeleteFunc(cards, func(c WorkspaceCard) bool { return !sight.Sees(c.Repository) })
 		l.All = len(cards)
 		words := strings.Fields(strings.ToLower(f.Text))
@@ -68,6 +72,9 @@ func (v *Views) Workspaces(ctx context.Context, sight Sight, f WorkspaceFilter) 
 	}
 	return l, nil
 }
+
+// folder is what a directory is in: "" at the top.
+func folder(dir string) string { return dir[:max(0, strings.LastIndexByte(dir, '/'))] }
 
 // cards reads how it stands with the workspaces of a repository, or of all with "", by repository, directory and name.
 func (v *Views) cards(ctx context.Context, tx *sql.Tx, repo RepoID) ([]WorkspaceCard, error) {
