@@ -55,8 +55,8 @@
   // What was asked for is worked now: see soon what became of it.
   if (document.querySelector('[data-waits]')) setTimeout(() => location.reload(), 2000);
 
-  // A filter that is chosen needs no button.
-  for (const list of document.querySelectorAll('.filter select')) {
+  // A filter that is chosen needs no button. A form that does something is never sent by itself.
+  for (const list of document.querySelectorAll('.filter[role=search] select')) {
     list.addEventListener('change', () => list.form.requestSubmit());
   }
 })();
