@@ -104,7 +104,8 @@ forges:
 	return s
 }
 
-func freeAddress(b *testing.B) string {
+func freeAddress(b testing.TB) string {
+	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

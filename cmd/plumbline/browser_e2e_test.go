@@ -25,6 +25,7 @@ import (
 func TestBrowser(t *testing.T) {
 	browser := browsertest.Start(t, parts.Chromium(t), parts.AxeCore(t))
 	s := startBusyServer(t)
+	t.Run("SignIn", func(t *testing.T) { signInAndOut(t, browser, s) })
 	t.Run("EveryPage", func(t *testing.T) { everyPage(t, browser, s) })
 	t.Run("KeysOnly", func(t *testing.T) { keysOnly(t, browser, s) })
 	t.Run("NoScript", func(t *testing.T) { noScript(t, browser, s) })
@@ -86,6 +87,12 @@ func (s *busyServer) visits(t *testing.T) map[string][]visit {
 		},
 		"GET /queue": {{path: "/queue", name: "queue"}},
 
+		"GET /sign-in": {{path: "/sign-in", name: "sign-in"}},
+		"GET /tokens":  {{path: "/tokens", name: "tokens"}},
+
+		"GET /sign-in/{way}":      nil, // leads elsewhere
+		"GET /sign-in/{way}/back": {{path: "/sign-in/oidc/back?state=x&code=y", name: "problem-sign-in", status: http.StatusBadRequest}},
+
 		"GET /healthz":   nil,
 		"GET /readyz":    nil,
 		"GET /metrics":   nil,
@@ -136,6 +143,8 @@ func everyPage(t *testing.T, browser *browsertest.Browser, s *busyServer) {
 		t.Run(look.String(), func(t *testing.T) {
 			t.Parallel()
 			tab := browser.Tab(t, look)
+			s.look(t, tab, look, visit{path: "/sign-in?to=%2Fdrift", name: "sign-in-first"})
+			s.signIn(t, tab, ada)
 			for _, route := range web.Routes() {
 				for _, v := range visits[route] {
 					s.look(t, tab, look, v)

@@ -16,7 +16,19 @@ const focused = `((e) => (e.getAttribute('aria-label') || e.innerText || e.value
 // keysOnly goes through the pages as somebody without a mouse does.
 func keysOnly(t *testing.T, browser *browsertest.Browser, s *busyServer) {
 	tab := browser.Tab(t, browsertest.Look{})
+	tab.Allow(s.oidc.URL)
 	tab.Go(s.url + "/")
+	tab.AwaitAddress("/sign-in")
+	for !tab.Is(`document.activeElement.matches('.way')`) {
+		tab.Press(browsertest.Tabulator)
+	}
+	tab.Press(browsertest.Enter)
+	tab.Await("the provider's page", `document.getElementById('ada')`)
+	for !tab.Is(`document.activeElement.id === 'ada'`) {
+		tab.Press(browsertest.Tabulator)
+	}
+	tab.Press(browsertest.Enter)
+	tab.AwaitAddress("/")
 
 	// The tabulator reaches the content first, then everything else, in the order in which it stands there, and one sees where.
 	tab.Press(browsertest.Tabulator)
@@ -108,6 +120,8 @@ func keysOnly(t *testing.T, browser *browsertest.Browser, s *busyServer) {
 // noScript reads and filters without JavaScript.
 func noScript(t *testing.T, browser *browsertest.Browser, s *busyServer) {
 	with, without := browser.Tab(t, browsertest.Look{}), browser.Tab(t, browsertest.Look{NoScript: true})
+	s.signIn(t, with, ada)
+	s.signIn(t, without, ada)
 	for _, all := range s.visits(t) {
 		for _, v := range all {
 			with.Go(s.url + v.path)
@@ -146,7 +160,7 @@ func noScript(t *testing.T, browser *browsertest.Browser, s *busyServer) {
 // filtersAndBack: a filter is an address, and the browser's button undoes it.
 func filtersAndBack(t *testing.T, browser *browsertest.Browser, s *busyServer) {
 	tab := browser.Tab(t, browsertest.Look{})
-	tab.Go(s.url + "/")
+	s.signIn(t, tab, ada)
 	tab.Shows("7 workspaces")
 	if groups := tab.Text(`[...document.querySelectorAll('.group')].map((g) => g.innerText.trim()).join()`); groups != "acme/edge,acme/live,acme/live / platform/eu-west-1" {
 		t.Errorf("the groups are %s, want each folder once", groups)
@@ -171,6 +185,7 @@ func filtersAndBack(t *testing.T, browser *browsertest.Browser, s *busyServer) {
 	tab.Shows("2 of 7 workspaces")
 	// The address alone shows the same to somebody else.
 	other := browser.Tab(t, browsertest.Look{Width: browsertest.Narrow})
+	s.signIn(t, other, ada)
 	other.Go(tab.Text("location.href"))
 	other.Shows("2 of 7 workspaces")
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"os/exec"
@@ -20,6 +21,8 @@ import (
 
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/forge/forgetest/world"
+	"github.com/plumbline-dev/plumbline/internal/browsertest"
+	"github.com/plumbline-dev/plumbline/internal/oidctest"
 	"github.com/plumbline-dev/plumbline/internal/toycloud"
 	"github.com/plumbline-dev/plumbline/internal/toycloud/demo"
 )
@@ -29,6 +32,8 @@ import (
 // large plan, and a plan that is under way for as long as the cloud does not answer.
 type busyServer struct {
 	*world.World
+	oidc    *oidctest.Provider
+	desk    *http.Client // signed in as Ada
 	url     string
 	dir     string
 	environ []string
@@ -40,10 +45,14 @@ type busyServer struct {
 // registry is where the large plan is; its name is long on purpose.
 const registry = "platform/eu-west-1/container-registry"
 
+// Ada administers everything. Alice works on acme/live, and sees acme/edge. Mallory, who may only read acme/live on the forge, is
+// its operator by server.yaml alone, and so sees it.
+const ada = "ada"
+
 // startBusyServer starts the server and plays the day. It takes most of a minute, so tests share it.
 func startBusyServer(t *testing.T) *busyServer {
 	t.Helper()
-	s := &busyServer{dir: t.TempDir(), World: world.New(t, world.Options{
+	s := &busyServer{dir: t.TempDir(), oidc: oidctest.Start(t), World: world.New(t, world.Options{
 		Repo: forge.Repo{Owner: "acme", Name: "live"}, Files: map[string]string{"plumbline.yaml": world.Settings(), "README.md": "# live\n"}, Patience: 3 * time.Minute,
 	})}
 	edge := forge.Repo{Owner: "acme", Name: "edge"}
@@ -51,8 +60,16 @@ func startBusyServer(t *testing.T) *busyServer {
 	s.GitHub.Commit(t, edge, "main", "", map[string]string{
 		"plumbline.yaml": world.Settings(), "north/main.tf": world.Bucket("", "north", "1"), "south/main.tf": world.Bucket("", "south", "1"),
 	})
-	s.Forge.Grant(t, s.Repo, world.Mallory, forge.Read)
+	for _, repo := range []forge.Repo{s.Repo, edge} {
+		s.Forge.Grant(t, repo, ada, forge.Admin)
+		s.Forge.Grant(t, repo, world.Alice, forge.Write)
+		s.Forge.Grant(t, repo, world.Mallory, forge.Read)
+	}
+	for _, who := range []string{ada, world.Alice, world.Mallory} {
+		s.oidc.Person(who, map[string]any{"preferred_username": who, "login": who})
+	}
 	s.serve(t)
+	s.desk = s.as(t, ada)
 
 	first := s.Open(t, world.Alice, "first", s.base(t))
 	first.AwaitStatus(t, "plumbline", forge.Success)
@@ -152,9 +169,19 @@ func tree(t *testing.T, from fs.FS) map[string]string {
 // serve starts the server and has the forge tell it of everything.
 func (s *busyServer) serve(t *testing.T) {
 	t.Helper()
-	config := `listen: 127.0.0.1:0
+	address := freeAddress(t)
+	s.url = "http://" + address
+	config := `listen: ` + address + `
+public_url: ` + s.url + `
 data_dir: data
 drift: { starts_per_minute: 600 }
+sign_in:
+  ways:
+    - { name: Acme, issuer: "${OIDC_URL}", client_id: plumbline, client_secret: "${OIDC_SECRET}", accounts: { github: login } }
+roles:
+  - { role: admin, repos: ["*"], people: [ada] }
+  - { role: operator, repos: [acme/live], people: [alice, mallory] }
+  - { role: viewer, repos: [acme/edge], people: [alice] }
 forges:
   - type: github
     url: ${FORGE_URL}
@@ -166,7 +193,8 @@ forges:
 	if err := os.WriteFile(filepath.Join(s.dir, "server.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.environ = append(slices.Clone(s.Environ), "FORGE_URL="+s.GitHub.URL, "FORGE_TOKEN="+s.GitHub.Token, "FORGE_SECRET="+s.GitHub.WebhookSecret)
+	s.environ = append(slices.Clone(s.Environ), "FORGE_URL="+s.GitHub.URL, "FORGE_TOKEN="+s.GitHub.Token, "FORGE_SECRET="+s.GitHub.WebhookSecret,
+		"OIDC_URL="+s.oidc.URL, "OIDC_SECRET="+s.oidc.ClientSecret)
 	file, err := os.Create(filepath.Join(s.dir, "serve.log"))
 	if err != nil {
 		t.Fatal(err)
@@ -198,7 +226,7 @@ forges:
 		_ = file.Close()
 	})
 	select {
-	case s.url = <-log.listen:
+	case <-log.listen:
 		s.GitHub.SendWebhooks(s.url + "/webhook/github")
 	case <-ended:
 		t.Fatalf("the server ended:\n%s", log.tail(40))
@@ -227,10 +255,43 @@ func (s *busyServer) run(t *testing.T, args ...string) {
 	}
 }
 
-// get returns what an address answers.
+// as is somebody who has signed in, without a browser.
+func (s *busyServer) as(t *testing.T, who string) *http.Client {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar}
+	s.oidc.Silent(who)
+	defer s.oidc.Silent("")
+	resp, err := client.Get(s.url + "/sign-in/oidc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || !strings.Contains(string(text), who+"</bdi>") {
+		t.Fatalf("%s cannot sign in: %s, %v: %.800s", who, resp.Status, err, text)
+	}
+	return client
+}
+
+// signIn has somebody sign in and come to the page of workspaces.
+func (s *busyServer) signIn(t *testing.T, tab *browsertest.Tab, who string) {
+	t.Helper()
+	tab.Allow(s.oidc.URL)
+	tab.Go(s.url + "/sign-in")
+	tab.Do("document.querySelector('.way').click()")
+	tab.Await("the provider's page", "document.getElementById('"+who+"')")
+	tab.Do("document.getElementById('" + who + "').click()")
+	tab.AwaitAddress("/")
+}
+
+// get returns what an address answers to Ada.
 func (s *busyServer) get(t *testing.T, path string) string {
 	t.Helper()
-	resp, err := http.Get(s.url + path)
+	resp, err := s.desk.Get(s.url + path)
 	if err != nil {
 		t.Fatal(err)
 	}
