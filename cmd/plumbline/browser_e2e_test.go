@@ -26,6 +26,7 @@ func TestBrowser(t *testing.T) {
 	browser := browsertest.Start(t, parts.Chromium(t), parts.AxeCore(t))
 	s := startBusyServer(t)
 	t.Run("SignIn", func(t *testing.T) { signInAndOut(t, browser, s) })
+	t.Run("Act", func(t *testing.T) { act(t, browser, s) })
 	t.Run("EveryPage", func(t *testing.T) { everyPage(t, browser, s) })
 	t.Run("KeysOnly", func(t *testing.T) { keysOnly(t, browser, s) })
 	t.Run("NoScript", func(t *testing.T) { noScript(t, browser, s) })
@@ -87,7 +88,14 @@ func (s *busyServer) visits(t *testing.T) map[string][]visit {
 		},
 		"GET /queue": {{path: "/queue", name: "queue"}},
 
-		"GET /sign-in": {{path: "/sign-in", name: "sign-in"}},
+		"GET /ask": {
+			{path: "/ask?action=drift&repo=github%2Facme%2Flive&workspace=storage", name: "ask"},
+			{path: "/ask?action=correct&repo=github%2Facme%2Flive&workspace=storage", name: "ask-correct"},
+			{path: "/ask?action=apply&change=" + strconv.Itoa(s.planned.Number) + "&repo=github%2Facme%2Flive", name: "ask-apply"},
+			{path: "/ask?action=pause&repo=github%2Facme%2Flive", name: "ask-pause"},
+		},
+		"GET /request/{id}": {{path: s.requested, name: "request"}},
+		"GET /sign-in":      {{path: "/sign-in", name: "sign-in"}},
 		"GET /tokens":  {{path: "/tokens", name: "tokens"}},
 
 		"GET /sign-in/{way}":      nil, // leads elsewhere
@@ -128,6 +136,11 @@ var looks = []browsertest.Look{
 
 // everyPage holds each page to what is promised of all of them.
 func everyPage(t *testing.T, browser *browsertest.Browser, s *busyServer) {
+	if s.requested == "" {
+		tab := browser.Tab(t, browsertest.Look{})
+		s.signIn(t, tab, ada)
+		s.ask(t, tab, s.workspace("storage"), "Look for drift in storage")
+	}
 	visits := s.visits(t)
 	for _, route := range web.Routes() {
 		if _, ok := visits[route]; !ok && strings.HasPrefix(route, "GET ") && !strings.HasPrefix(route, "GET /api/") {

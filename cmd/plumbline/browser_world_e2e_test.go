@@ -40,6 +40,8 @@ type busyServer struct {
 	planned *world.Pull // open, with a large plan
 	failed  *world.Pull // merged, and its apply has failed
 	stuck   *world.Pull // open; its plan does not end
+
+	requested string // address of the page of what somebody asked for and got
 }
 
 // registry is where the large plan is; its name is long on purpose.
