@@ -73,6 +73,7 @@ func (s *busyServer) visits(t *testing.T) map[string][]visit {
 			{path: "/ask?action=correct&repo=github%2Facme%2Flive&workspace=storage", name: "ask-refused"},
 			{path: "/ask?action=apply&repo=github%2Facme%2Flive&change=" + strconv.Itoa(s.planned.Number), name: "ask-apply"},
 			{path: "/ask?action=pause", name: "ask-pause"},
+			{path: "/ask?action=pause&repo=github%2Facme%2Flive", name: "ask-pause-repository"},
 			{path: "/ask", name: "problem-ask", status: http.StatusBadRequest},
 		},
 		"GET /request/{id}": {{path: s.asked(t), name: "request"}},
@@ -88,18 +89,15 @@ func (s *busyServer) visits(t *testing.T) map[string][]visit {
 		},
 		"GET /queue": {{path: "/queue", name: "queue"}},
 
-		"GET /ask": {
-			{path: "/ask?action=drift&repo=github%2Facme%2Flive&workspace=storage", name: "ask"},
-			{path: "/ask?action=correct&repo=github%2Facme%2Flive&workspace=storage", name: "ask-correct"},
-			{path: "/ask?action=apply&change=" + strconv.Itoa(s.planned.Number) + "&repo=github%2Facme%2Flive", name: "ask-apply"},
-			{path: "/ask?action=pause&repo=github%2Facme%2Flive", name: "ask-pause"},
-		},
-		"GET /request/{id}": {{path: s.requested, name: "request"}},
-		"GET /sign-in":      {{path: "/sign-in", name: "sign-in"}},
+		"GET /sign-in": {{path: "/sign-in", name: "sign-in"}},
 		"GET /tokens":  {{path: "/tokens", name: "tokens"}},
 
 		"GET /sign-in/{way}":      nil, // leads elsewhere
 		"GET /sign-in/{way}/back": {{path: "/sign-in/oidc/back?state=x&code=y", name: "problem-sign-in", status: http.StatusBadRequest}},
+
+		// What a run prints is seen on its page.
+		"GET /run/{id}/output":     nil,
+		"GET /run/{id}/output.txt": nil,
 
 		"GET /healthz":   nil,
 		"GET /readyz":    nil,
@@ -113,12 +111,15 @@ func (s *busyServer) visits(t *testing.T) map[string][]visit {
 // asked asks for a look for drift as a browser without a script does, and returns where it says what became of that.
 func (s *busyServer) asked(t *testing.T) string {
 	t.Helper()
+	if s.requested != "" {
+		return s.requested
+	}
 	text := s.get(t, "/ask?action=drift&repo=github%2Facme%2Flive&workspace=storage")
 	fields := url.Values{}
 	for _, field := range regexp.MustCompile(`<input type="hidden" name="([a-z]+)" value="([^"]*)">`).FindAllStringSubmatch(text, -1) {
 		fields.Set(field[1], html.UnescapeString(field[2]))
 	}
-	resp, err := http.PostForm(s.url+"/ask", fields)
+	resp, err := s.desk.PostForm(s.url+"/ask", fields)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +127,8 @@ func (s *busyServer) asked(t *testing.T) string {
 	if !strings.HasPrefix(resp.Request.URL.Path, "/request/") {
 		t.Fatalf("a look for drift that is asked for is answered with %s at %s", resp.Status, resp.Request.URL)
 	}
-	return resp.Request.URL.Path
+	s.requested = resp.Request.URL.Path
+	return s.requested
 }
 
 // looks are how each page is looked at.
@@ -136,11 +138,6 @@ var looks = []browsertest.Look{
 
 // everyPage holds each page to what is promised of all of them.
 func everyPage(t *testing.T, browser *browsertest.Browser, s *busyServer) {
-	if s.requested == "" {
-		tab := browser.Tab(t, browsertest.Look{})
-		s.signIn(t, tab, ada)
-		s.ask(t, tab, s.workspace("storage"), "Look for drift in storage")
-	}
 	visits := s.visits(t)
 	for _, route := range web.Routes() {
 		if _, ok := visits[route]; !ok && strings.HasPrefix(route, "GET ") && !strings.HasPrefix(route, "GET /api/") {
