@@ -14,6 +14,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/heapprofiler"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
@@ -326,6 +327,21 @@ func (p *Tab) Picture(file string) {
 	if err := os.WriteFile(file, picture, 0o600); err != nil {
 		p.t.Fatal(err)
 	}
+}
+
+// Heap is how much memory the scripts of the page hold, in bytes, garbage excepted.
+func (p *Tab) Heap() int {
+	p.t.Helper()
+	var held int
+	p.do("weigh the page", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		if _, err := cdp.Call(ctx, t, heapprofiler.CollectGarbage, cdp.Empty{}); err != nil {
+			return err
+		}
+		usage, err := cdp.Call(ctx, t, runtime.GetHeapUsage, cdp.Empty{})
+		held = int(usage.UsedSize)
+		return err
+	}))
+	return held
 }
 
 // Violations returns what axe-core finds on the page as it is.
