@@ -137,6 +137,8 @@ var apiTable = map[string]apiTest{
 		body: `{"action":"apply","repository":"github/acme/live","change":7}`, says: []string{`"refused":"it takes a person whom the forge knows`}, bad: badRequests,
 	},
 	"GET /api/v1/requests/{id}":       {good: []string{"q1 "}, says: []string{`"id":"q1","action":"apply"`, `"state":"refused","why":"because of cluster"`}, bad: map[string]string{"none ": "not-found", "%00 ": "not-found"}},
+	"GET /api/v1/tokens":              {good: []string{""}, says: []string{`{"items":[]`}, bad: map[string]string{"?q=a": "unknown-parameter"}},
+	"POST /api/v1/tokens/{id}/revoke": {good: []string{"t1 "}, want: 403},
 	"GET /api/v1/audit/verification":  {good: []string{""}, says: []string{`"checked_at":null`}},
 	"POST /api/v1/audit/verification": {good: []string{""}, says: []string{`"whole":true,"entries":3,"sealed":3,"end":{"seq":3,"hash":"`, `"damage":null`}},
 }
@@ -479,4 +481,36 @@ func TestAPIWritesWhatItMeans(t *testing.T) {
 			t.Errorf("%q is not there", name)
 		}
 	}
+}
+
+// A token tells what its owner has, makes nothing, and ends itself alone.
+func TestTokensOfAToken(t *testing.T) {
+	t.Parallel()
+	d := openDoor(t, look(t, "cluster"), nil)
+	doc := described(t, serve(t, showing(look(t, "cluster"))))
+	somebody := d.as(t, "operator")
+	first, second := somebody.token(t, "operator"), somebody.token(t, "viewer")
+	bearer := func(text string) http.Header { return http.Header{"Authorization": {"Bearer " + text}} }
+	status, header, text := ask(t, "GET", d.url+"/api/v1/tokens", bearer(first), nil)
+	held(t, doc, "GET /api/v1/tokens", "/api/v1/tokens", status, header, text)
+	var list api.List[api.Token]
+	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list.Items) != 2 {
+		t.Fatalf("the list answers %d %s (%v), want both tokens", status, text, err)
+	}
+	if strings.Contains(text, first) || strings.Contains(text, second) {
+		t.Error("the list says what a token reads")
+	}
+	revoke := func(token, id string, want int) {
+		t.Helper()
+		status, header, text := ask(t, "POST", d.url+"/api/v1/tokens/"+id+"/revoke", bearer(token), nil)
+		if status != want {
+			t.Errorf("revoking %s answers %d %s, want %d", id, status, text, want)
+		}
+		held(t, doc, "POST /api/v1/tokens/{id}/revoke", "/api/v1/tokens/"+id+"/revoke", status, header, text)
+	}
+	newest, oldest := list.Items[0].ID, list.Items[1].ID // second and first
+	revoke(first, newest, http.StatusForbidden)
+	revoke(first, oldest, http.StatusOK)
+	revoke(first, oldest, http.StatusUnauthorized)
+	revoke(second, newest, http.StatusOK)
 }

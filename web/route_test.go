@@ -137,6 +137,8 @@ var routeTable = map[string]pageTest{
 	"POST /api/v1/requests":               {path: "/api/v1/requests", want: answers{400, 403, 401, 401, 401, 401, 401, 401, 404, 404, 404}},
 	"POST /api/v1/requests/preview":       {path: "/api/v1/requests/preview", want: answers{400, 403, 401, 401, 401, 401, 401, 401, 404, 404, 404}},
 	"GET /api/v1/requests/{id}":           {path: "/api/v1/requests/q1", want: telling},
+	"GET /api/v1/tokens":                  {path: "/api/v1/tokens", want: listing},
+	"POST /api/v1/tokens/{id}/revoke":     {path: "/api/v1/tokens/none/revoke", want: answers{403, 403, 401, 401, 401, 401, 401, 401, 403, 403, 403}},
 	"POST /api/v1/audit/verification":     {path: "/api/v1/audit/verification", want: answers{200, 403, 401, 401, 401, 401, 401, 401, 404, 404, 404}},
 	"/api/":                               {path: "/api/v1/nothing", want: answers{404, 403, 401, 401, 401, 401, 401, 401, 404, 404, 404}},
 }

@@ -32,6 +32,8 @@ func (a *API) operations() []operation {
 		{method: post, path: "/requests", read: a.requests},
 		{method: post, path: "/requests/preview", read: a.preview},
 		{method: get, path: "/requests/{id}", read: a.request},
+		{method: get, path: "/tokens", read: a.tokens},
+		{method: post, path: "/tokens/{id}/revoke", read: a.revoke},
 		{method: post, path: "/audit/verification", patience: verifyTime, read: a.verify},
 	}
 }

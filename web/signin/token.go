@@ -119,11 +119,11 @@ func scanToken(row interface{ Scan(into ...any) error }) (t Token, person string
 	return t, person, json.Unmarshal([]byte(repos), &t.Repos)
 }
 
-// mine is who may have tokens: a person who has signed in. A token makes no other.
+// mine is who may have tokens: a person who has signed in. A token makes no other, so that who has stolen it cannot outlive it.
 func (a *Asker) mine() error {
 	switch {
 	case a.token != nil:
-		return &WrongError{"A token can neither make nor revoke tokens; sign in to do that."}
+		return &WrongError{"A token makes no tokens, and revokes none but itself; sign in to do that."}
 	case a.gate == nil:
 		return &WrongError{"Tokens are made by people who have signed in, and nobody can on this server."}
 	}
@@ -221,10 +221,12 @@ func (a *Asker) MakeToken(ctx context.Context, name string, role Role, repos []s
 	return t, text, nil
 }
 
-// RevokeToken ends a token of the person. ok is false if there is none with that id that holds.
+// RevokeToken ends a token of the person; a token can end itself. ok is false if there is none with that id that holds.
 func (a *Asker) RevokeToken(ctx context.Context, id string) (ok bool, err error) {
-	if err := a.mine(); err != nil {
-		return false, err
+	if itself := a.token != nil && a.token.ID == id; !itself {
+		if err := a.mine(); err != nil {
+			return false, err
+		}
 	}
 	g := a.gate
 	err = g.DB.Tx(ctx, func(tx *sql.Tx) error {
