@@ -148,6 +148,16 @@ func TestAskedBySomebody(t *testing.T) {
 		t.Errorf("the plan that is shown is answered %d at %s:\n%s", status, at, text)
 	}
 
+	// What a plan does must be told before it is asked for.
+	views.tx(t, func(ctx context.Context, tx *sql.Tx) {
+		if _, err := tx.ExecContext(ctx, "UPDATE run SET result = $1 WHERE id = 'r1'", []byte("not sealed")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if _, _, text := operator.get(t, anAsk); !strings.Contains(text, "cannot be read now") || strings.Contains(text, "It destroys nothing") || strings.Contains(text, `class="danger"`) {
+		t.Errorf("a plan that does not open:\n%s", text)
+	}
+
 	// The pause of a repository takes an admin.
 	const pause = "/ask?action=pause&repo=github%2Facme%2Flive"
 	if _, _, text := operator.get(t, pause); !strings.Contains(text, "It takes the role admin there") {

@@ -186,6 +186,8 @@ func (v *Views) previewChange(ctx context.Context, tx *sql.Tx, p *Preview) error
 		}
 		if o, err := openResult(plans, a.run); err == nil {
 			t.Counts = o.Receipt.Counts
+		} else if t.Left == "" && p.Request.Action == ActApply {
+			t.Left = fmt.Sprintf("what the plan of %s does cannot be read now.", codeName(a.run.Workspace)) // nobody is to confirm what they are not told
 		}
 		if t.Left != "" {
 			left++
