@@ -39,7 +39,9 @@ type Grant struct {
 func (g Grant) to(p Person) bool {
 	for _, who := range g.People {
 		switch forge, login, isAccount := strings.Cut(who, ":"); {
-		case who == "*", who == p.ID:
+		case who == "*":
+			return true
+		case strings.HasPrefix(who, oidcPrefix) && who == p.ID: // github:1234 is a login, and not the number that GitHub has given somebody
 			return true
 		case isAccount && p.Accounts[forge] != "" && strings.EqualFold(p.Accounts[forge], login):
 			return true
@@ -51,8 +53,12 @@ func (g Grant) to(p Person) bool {
 		slices.ContainsFunc(g.Teams, func(team string) bool { return slices.Contains(p.Groups, strings.ToLower(team)) })
 }
 
-// groupPrefix keeps groups of the OIDC provider apart from teams of forges: no forge is called so.
-const groupPrefix = "oidc:"
+// oidcPrefix is of what the OIDC provider calls people, and groupPrefix keeps its groups apart from teams of forges: no forge
+// whose accounts sign in is called so.
+const (
+	oidcPrefix  = OIDCWay + ":"
+	groupPrefix = oidcPrefix
+)
 
 // covers reports whether patterns name a repository, or with "" the server as a whole.
 func covers(patterns []string, repo engine.RepoID) bool {

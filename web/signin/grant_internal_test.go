@@ -1,0 +1,16 @@
+package signin
+
+import "testing"
+
+// TestNumbersAreLogins: a login may be a number, and that is not the number by which the forge knows somebody else.
+func TestNumbersAreLogins(t *testing.T) {
+	t.Parallel()
+	login, other := Person{ID: "github:7", Accounts: map[string]string{"github": "1234"}}, Person{ID: "github:1234", Accounts: map[string]string{"github": "eve"}}
+	subject := Person{ID: "oidc:1234"}
+	for who, want := range map[string][3]bool{"github:1234": {true, false, false}, "oidc:1234": {false, false, true}, "github:EVE": {false, true, false}, "*": {true, true, true}} {
+		g := Grant{Role: Viewer, People: []string{who}}
+		if got := [3]bool{g.to(login), g.to(other), g.to(subject)}; got != want {
+			t.Errorf("what is given to %s is given to %v, want %v", who, got, want)
+		}
+	}
+}
