@@ -8,6 +8,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/runner/engine"
 	"github.com/plumbline-dev/plumbline/web/live"
+	"github.com/plumbline-dev/plumbline/web/signin"
 )
 
 // outputView is the end of what a run has printed. A script goes on from there while it runs.
@@ -87,7 +88,7 @@ func (s *site) openOutput(w http.ResponseWriter, req *http.Request) *live.Stream
 	case q.wrong != "":
 		err = q
 	case isID(q.path):
-		stream, err = s.outputs.Open(req.Context(), sight, q.path, from)
+		stream, err = s.outputs.Open(req.Context(), sight, signin.From(req.Context()).Person(), q.path, from)
 	}
 	if err != nil {
 		s.failed(w, req, "output", err)

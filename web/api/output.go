@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/plumbline-dev/plumbline/web/live"
+	"github.com/plumbline-dev/plumbline/web/signin"
 )
 
 // Types of what is no JSON.
@@ -35,7 +36,7 @@ func (a *API) following(c *call, do func(s *live.Stream, w http.ResponseWriter, 
 		c.fail("from", "takes how many bytes come before, or how many are wanted of the end with a minus; and Last-Event-ID the id of an event")
 	}
 	return func(ctx context.Context) (any, error) {
-		s, err := a.Outputs.Open(ctx, c.sight, id, from)
+		s, err := a.Outputs.Open(ctx, c.sight, signin.From(ctx).Person(), id, from)
 		if err != nil {
 			return nil, err
 		}

@@ -43,13 +43,14 @@ const (
 )
 
 // join adds a watcher to the feed of a run, which begins with the first.
-func (o *Outputs) join(id string) (*feed, error) {
+func (o *Outputs) join(id, who string) (*feed, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.stopping || o.watching >= o.Watchers {
+	if o.stopping || o.watching >= o.Watchers || who != "" && o.persons[who] >= mostEach {
 		return nil, engine.ErrBusy
 	}
 	o.watching++
+	o.persons[who]++
 	f := o.feeds[id]
 	if f == nil {
 		ctx, cancel := context.WithCancel(context.Background()) // of no request: it serves all of them
@@ -62,10 +63,13 @@ func (o *Outputs) join(id string) (*feed, error) {
 }
 
 // leave ends the feed with its last watcher.
-func (o *Outputs) leave(f *feed) {
+func (o *Outputs) leave(f *feed, who string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.watching--
+	if o.persons[who]--; o.persons[who] == 0 {
+		delete(o.persons, who)
+	}
 	if f.watchers--; f.watchers == 0 {
 		f.stop()
 		delete(o.feeds, f.id)

@@ -50,6 +50,7 @@ type Outputs struct {
 	mu       sync.Mutex
 	stopping bool
 	watching int
+	persons  map[string]int // how many streams each has
 	feeds    map[string]*feed
 	senders  map[*sender]bool
 }
@@ -57,6 +58,7 @@ type Outputs struct {
 // Bounds.
 const (
 	usualMost    = 2000 // watchers
+	mostEach     = 100  // of them one person: nobody is to take all places
 	maxCatching  = 8
 	partBytes    = 256 << 10        // read at once
 	patience     = 20 * time.Second // of one write: whoever does not read for so long is gone
@@ -74,7 +76,7 @@ func New(o Options) *Outputs {
 		}
 	}
 	o.Watchers = cmp.Or(o.Watchers, usualMost)
-	return &Outputs{Options: o, catching: make(chan struct{}, maxCatching), stopped: make(chan struct{}), feeds: map[string]*feed{}, senders: map[*sender]bool{}}
+	return &Outputs{Options: o, catching: make(chan struct{}, maxCatching), stopped: make(chan struct{}), feeds: map[string]*feed{}, persons: map[string]int{}, senders: map[*sender]bool{}}
 }
 
 // Stop ends all streams, and begins no more.
@@ -127,16 +129,17 @@ type Stream struct {
 	o     *Outputs
 	sight engine.Sight
 	id    string
+	who   string            // a person; "" for the machine itself
 	part  engine.OutputView // the first
 }
 
-// Open looks whether there is such an output for who asks.
-func (o *Outputs) Open(ctx context.Context, sight engine.Sight, id string, from int64) (*Stream, error) {
+// Open looks whether there is such an output for who asks: a person, or "" for the machine itself.
+func (o *Outputs) Open(ctx context.Context, sight engine.Sight, who, id string, from int64) (*Stream, error) {
 	part, err := o.read(ctx, sight, id, from, partBytes)
 	if err != nil {
 		return nil, err
 	}
-	return &Stream{o: o, sight: sight, id: id, part: part}, nil
+	return &Stream{o: o, sight: sight, id: id, who: who, part: part}, nil
 }
 
 // Text writes what there is by now, as plain text.
@@ -157,13 +160,14 @@ func (s *Stream) Text(w http.ResponseWriter, req *http.Request) {
 }
 
 // Events writes what there is and what comes, as server-sent events: messages whose data is a text in JSON, "state" when the
-// run is further, and "end" after all of it. It is busy (engine.ErrBusy) where too many watch.
+// run is further, and "end" after all of it. It is busy (engine.ErrBusy) where too many watch, or
+// one person too much.
 func (s *Stream) Events(w http.ResponseWriter, req *http.Request) error {
-	f, err := s.o.join(s.id)
+	f, err := s.o.join(s.id, s.who)
 	if err != nil {
 		return err
 	}
-	defer s.o.leave(f)
+	defer s.o.leave(f, s.who)
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	w.Header().Set("X-Accel-Buffering", "no") // a proxy that gathers answers would keep it all
 	out := s.o.sender(w)

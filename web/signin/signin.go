@@ -77,6 +77,9 @@ func (a *Asker) Actor() string {
 	return a.person.actor()
 }
 
+// Person is what somebody is called for good, by whichever session or token they ask; "" for the machine itself.
+func (a *Asker) Person() string { return a.person.ID }
+
 // IsMachine reports whether nobody has signed in because nobody can: see Machine.
 func (a *Asker) IsMachine() bool { return a.machine }
 
