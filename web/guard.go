@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -92,8 +93,26 @@ const maxForm = 64 << 10
 
 // form is the guard of what forms do: whoever sends one must have got it from here. The browser's own word for that is
 // asked first; the token in the form says it where a browser is silent.
-func (s *site) form(next http.HandlerFunc) http.HandlerFunc {
-	return s.guard(func(w http.ResponseWriter, req *http.Request) {
+func (s *site) form(next http.HandlerFunc) http.HandlerFunc { return s.guard(s.sentFromHere(next)) }
+
+// leaving is form for signing out. Whoever has signed in too long ago to do anything else may do that: the session would
+// stay behind for whoever uses the browser next.
+func (s *site) leaving(next http.HandlerFunc) http.HandlerFunc {
+	next = s.sentFromHere(next)
+	return func(w http.ResponseWriter, req *http.Request) {
+		if s.gate != nil {
+			if a, state, err := s.gate.Asker(req); err == nil && state == signin.Stale {
+				next(w, req.WithContext(signin.With(req.Context(), a)))
+				return
+			}
+		}
+		s.guard(next)(w, req)
+	}
+}
+
+// sentFromHere refuses a form that does not come from a page of this server, made for who asks.
+func (s *site) sentFromHere(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
 		const again = "This form was not sent from a page of this server, or is too old. Go back, reload the page and try again."
 		if s.origin.Check(req) != nil {
 			s.problem(w, req, http.StatusForbidden, "Not done", again)
@@ -109,7 +128,7 @@ func (s *site) form(next http.HandlerFunc) http.HandlerFunc {
 			return
 		}
 		next(w, req)
-	})
+	}
 }
 
 // private keeps the metrics, which count what is done in all repositories, from those who may not read them.
@@ -138,16 +157,23 @@ func (s *site) hidden(req *http.Request) string {
 	switch {
 	case s.exposed:
 		return "The pages have no sign-in, so they are not shown where other machines can reach them. Listen on 127.0.0.1 to see them; webhooks and health are served here."
-	case !loopback(host(req.RemoteAddr)), !loopback(host(req.Host)), forwarded(req.Header):
+	case !loopback(host(req.RemoteAddr)), !loopback(host(req.Host)), forwarded(req):
 		return "The pages have no sign-in, so they are shown only to this machine itself, at http://127.0.0.1 or http://localhost and not through a proxy."
 	}
 	return ""
 }
 
-// forwarded reports whether a proxy says that somebody else asks.
-func forwarded(h http.Header) bool {
-	return slices.ContainsFunc([]string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"},
-		func(name string) bool { return len(h[name]) > 0 })
+// forwarded reports whether a proxy asks for somebody else: where it says so, where it speaks HTTP/1.0, as nginx does that was
+// told nothing, and no browser and no curl has for decades, or where the browser has opened a page of another name.
+func forwarded(req *http.Request) bool {
+	if !req.ProtoAtLeast(1, 1) || slices.ContainsFunc([]string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"},
+		func(name string) bool { return len(req.Header[name]) > 0 }) {
+		return true
+	}
+	return slices.ContainsFunc(req.Header["Origin"], func(origin string) bool {
+		u, err := url.Parse(origin)
+		return err != nil || !loopback(u.Hostname())
+	})
 }
 
 func loopback(name string) bool {

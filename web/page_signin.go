@@ -115,6 +115,11 @@ func (s *site) signOut(w http.ResponseWriter, req *http.Request) {
 // refuse answers somebody who is not let in to see a page: with where to sign in, if that helps.
 func (s *site) refuse(w http.ResponseWriter, req *http.Request, status int, why string) {
 	reading := req.Method == http.MethodGet || req.Method == http.MethodHead
+	if mode := req.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
+		// A script asks, such as for what a run prints, again and again. It cannot be led to where one signs in, and each try
+		// would count, and leave a cookie.
+		reading = false
+	}
 	switch {
 	case s.gate == nil:
 		answerText(w, status, why+"\n")
@@ -122,7 +127,7 @@ func (s *site) refuse(w http.ResponseWriter, req *http.Request, status int, why 
 		s.problem(w, req, status, "Not done", why)
 	default:
 		to := signin.Local(req.URL.RequestURI())
-		if a, state, err := s.gate.Asker(req); err == nil && state == signin.Stale {
+		if a, state, err := s.gate.Asker(req); err == nil && state == signin.Stale && s.gate.Offers(a.WayOf()) {
 			http.Redirect(w, req, signInURL("/sign-in/"+url.PathEscape(a.WayOf()), to), http.StatusSeeOther)
 			return
 		}

@@ -254,6 +254,8 @@ func TestPagesAreForThisMachine(t *testing.T) {
 		"through a proxy":    {"X-Forwarded-For": {"192.0.2.7"}},
 		"a standard proxy":   {"Forwarded": {"for=192.0.2.7"}},
 		"another proxy":      {"X-Real-Ip": {"192.0.2.7"}},
+		"a quiet proxy":      {"Origin": {"https://plumbline.example.com"}},
+		"a file":             {"Origin": {"null"}},
 		"a name like ours":   {"Host": {"localhost.example.com"}},
 		"a number like ours": {"Host": {"127.0.0.1.example.com"}},
 	} {
@@ -272,8 +274,15 @@ func TestPagesAreForThisMachine(t *testing.T) {
 			t.Errorf("as %s: %d %.200q, want 200", name, status, text)
 		}
 	}
-	// Somebody else's connection.
+	// A proxy that was told nothing, and asks as if for itself.
 	recorder, req := httptest.NewRecorder(), httptest.NewRequest("GET", "http://localhost/", nil)
+	req.RemoteAddr, req.Proto, req.ProtoMinor = "127.0.0.1:1234", "HTTP/1.0", 0
+	web.New(web.Options{Engine: s.desk, Views: views, Log: discard}).ServeHTTP(recorder, req)
+	if recorder.Code != http.StatusForbidden {
+		t.Errorf("by HTTP/1.0: %d", recorder.Code)
+	}
+	// Somebody else's connection.
+	recorder, req = httptest.NewRecorder(), httptest.NewRequest("GET", "http://localhost/", nil)
 	req.RemoteAddr = "192.0.2.7:1234"
 	web.New(web.Options{Engine: s.desk, Views: views, Log: discard}).ServeHTTP(recorder, req)
 	if recorder.Code != http.StatusForbidden {

@@ -12,6 +12,7 @@ import (
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/forge/forgetest"
 	"github.com/plumbline-dev/plumbline/runner/engine"
+	"github.com/plumbline-dev/plumbline/web"
 	"github.com/plumbline-dev/plumbline/web/signin"
 )
 
@@ -399,6 +400,9 @@ func TestTriesAreCounted(t *testing.T) {
 			t.Fatalf("the wrong token number %d answers %d, want %d", i, status, want)
 		}
 	}
+	if status := once("/sign-in/github", "2001:db8::", nil); status != 303 {
+		t.Errorf("wrong tokens keep people there from signing in: %d", status)
+	}
 	d.pass(time.Minute)
 	if status := once("/sign-in/github", "192.0.2.1", nil); status != 303 {
 		t.Errorf("a minute later a try answers %d", status)
@@ -525,5 +529,80 @@ func TestCookiesOfHTTPS(t *testing.T) {
 	status, _, _ := ask(t, "POST", d.url+"/sign-out", http.Header{"Origin": {"https://plumbline.example.com"}, "Host": {"127.0.0.1:4141"}}, nil)
 	if status != 401 {
 		t.Errorf("without a session it answers %d", status)
+	}
+}
+
+// TestLeavingLate: whoever has signed in too long ago for anything else still signs out.
+func TestLeavingLate(t *testing.T) {
+	t.Parallel()
+	d := openDoor(t, look(t, ""), nil)
+	b := d.as(t, "viewer")
+	form, value := b.form(t), b.cookie(t)
+	d.pass(2 * time.Hour)
+	if status, _, _ := b.post(t, "/sign-out", url.Values{"form": {"x"}}); status != 403 {
+		t.Errorf("signing out without a form answers %d", status)
+	}
+	if status, at, _ := b.post(t, "/sign-out", form); status != 200 || at != "/sign-in" || b.cookie(t) != "" {
+		t.Errorf("signing out late answers %d at %s and leaves the cookie %q", status, at, b.cookie(t))
+	}
+	if strings.Contains(d.views.everything(t), "web_session") {
+		t.Error("the session is still there: " + value[:4])
+	}
+}
+
+// TestScriptsAreNotLedAway: only a browser that goes somewhere is sent to sign in, and not by a way that there is no more. What
+// it begins there leaves a few cookies at most.
+func TestScriptsAreNotLedAway(t *testing.T) {
+	t.Parallel()
+	var o signin.Options
+	d := openDoor(t, look(t, "cluster"), func(given *signin.Options) { o = *given })
+	b := d.as(t, "viewer")
+	d.pass(2 * time.Hour)
+	header := http.Header{"Cookie": {"plumbline=" + b.cookie(t)}, "Sec-Fetch-Mode": {"cors"}}
+	if status, got, _ := ask(t, "GET", d.url+"/run/r1/output", header, nil); status != 401 || got.Get("Set-Cookie") != "" {
+		t.Errorf("a script is answered %d, %v", status, got)
+	}
+	header.Set("Sec-Fetch-Mode", "navigate")
+	if status, got, _ := ask(t, "GET", d.url+"/queue", header, nil); status != 303 || got.Get("Location") != "/sign-in/oidc?to=%2Fqueue" {
+		t.Errorf("a browser is answered %d, %v", status, got)
+	}
+	for range 25 {
+		resp, err := (&http.Client{Jar: b.Jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Get(d.url + "/sign-in/oidc")
+		if err != nil || resp.StatusCode != 303 {
+			t.Fatal(resp, err)
+		}
+		resp.Body.Close()
+	}
+	u, _ := url.Parse(d.url)
+	if n := len(b.Jar.Cookies(u)); n != 11 {
+		t.Errorf("the browser has %d cookies, want the session's and ten", n)
+	}
+	d.oidc.Silent("viewer")
+	if status, at, _ := b.get(t, "/sign-in/oidc?to=/queue"); status != 200 || at != "/queue" {
+		t.Errorf("the last try ends at %s with %d", at, status)
+	}
+
+	// The same rows, and a server that offers accounts of the forge only.
+	d.pass(2 * time.Hour)
+	o.Ways = o.Ways[1:]
+	gate, err := signin.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, func(w *web.Options) { showing(d.views)(w); w.SignIn = gate })
+	header.Set("Cookie", "plumbline="+b.cookie(t))
+	if status, got, _ := ask(t, "GET", s.url+"/queue", header, nil); status != 303 || got.Get("Location") != "/sign-in?to=%2Fqueue" {
+		t.Errorf("who has signed in by a way that there is no more is answered %d, %v", status, got)
+	}
+}
+
+// TestRepositoryThatIsGone is one that the forge has no more: it is not seen, and all others are.
+func TestRepositoryThatIsGone(t *testing.T) {
+	t.Parallel()
+	d := openDoor(t, look(t, "cluster"), nil)
+	d.github.DeleteRepo(t, forge.Repo{Owner: "acme", Name: "gone"})
+	a, _ := d.as(t, "admin").asker(t)
+	if got, want := may(t, a), "admin, no role, admin; sees true false true"; got != want {
+		t.Errorf("the admin may %s, want %s", got, want)
 	}
 }

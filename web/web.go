@@ -121,7 +121,7 @@ func routes(o Options, hooks *webhooks, s *site) []route {
 		{"GET /sign-in", http.HandlerFunc(s.signIn)},
 		{"GET /sign-in/{way}", http.HandlerFunc(s.signInStart)},
 		{"GET /sign-in/{way}/back", http.HandlerFunc(s.signInBack)},
-		{"POST /sign-out", s.form(s.signOut)},
+		{"POST /sign-out", s.leaving(s.signOut)},
 		{"GET /tokens", s.page("tokens", "API tokens", s.tokens)},
 		{"POST /tokens", s.form(s.makeToken)},
 		{"POST /tokens/{id}/revoke", s.form(s.revokeToken)},

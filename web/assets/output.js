@@ -109,8 +109,16 @@
       say('it has ended: ' + state.word);
       setTimeout(renew, 300 + Math.random() * 1500); // many may watch
     });
-    source.onerror = () => {
+    source.onerror = async () => {
+      const refused = source.readyState === EventSource.CLOSED; // it was answered, and not with a stream
       source.close();
+      if (refused) {
+        const answer = await fetch(log.dataset.output, { method: 'HEAD' }).catch(() => null);
+        if (answer && answer.status === 401) {
+          say('you have to sign in again: reload the page');
+          return;
+        }
+      }
       if (!lost) {
         lost = setTimeout(() => {
           log.dataset.lost = 'yes';

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -64,9 +65,30 @@ func (g *Gate) Start(rw http.ResponseWriter, req *http.Request, id, to string) e
 	if err != nil {
 		return err
 	}
+	g.dropFlows(rw, req)
 	g.setCookie(rw, g.flowCookie(f.State), base64.RawURLEncoding.EncodeToString(text), flowTime)
 	http.Redirect(rw, req, c.AuthCodeURL(f.State, options...), http.StatusSeeOther)
 	return nil
+}
+
+// mostFlows is how many tries to sign in a browser may have begun. More of their cookies would crowd out others, and in the
+// end make every request too large.
+const mostFlows = 10
+
+// dropFlows gives up tries that were begun, where there are too many.
+func (g *Gate) dropFlows(rw http.ResponseWriter, req *http.Request) {
+	var begun []string
+	for _, c := range req.Cookies() {
+		if strings.HasPrefix(c.Name, g.cookie("-")) && len(c.Name) == len(g.cookie("-"))+8 {
+			begun = append(begun, c.Name)
+		}
+	}
+	if len(begun) < mostFlows {
+		return
+	}
+	for _, name := range begun[:len(begun)-mostFlows+1] {
+		g.setCookie(rw, name, "", 0)
+	}
 }
 
 // Back takes a browser that comes back from a way of signing in, and says where it shall go. The error is engine.ErrNoSuch,
@@ -130,6 +152,9 @@ func (g *Gate) SignOut(rw http.ResponseWriter, req *http.Request) error {
 	g.setCookie(rw, g.cookie(""), "", 0)
 	return g.end(req.Context(), g.sent(req))
 }
+
+// Offers reports whether there is a way of signing in of an id.
+func (g *Gate) Offers(id string) bool { return g.way(id) != nil }
 
 // Offered are the ways of signing in, for a page.
 func (g *Gate) Offered() []Way { return g.Ways }

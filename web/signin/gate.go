@@ -40,7 +40,8 @@ type Gate struct {
 	secure bool
 	ways   []*way
 	asked  *permissions
-	limits limits
+	limits limits // of signing in
+	tries  limits // of wrong tokens: whoever tries those keeps nobody from signing in
 
 	mu    sync.Mutex
 	repos []engine.RepoID // that are known
@@ -62,7 +63,7 @@ func New(o Options) (*Gate, error) {
 	if err != nil || u.Host == "" || len(o.Ways) == 0 {
 		return nil, errors.New("prepare the sign-in: it needs the public URL of this server, and a way to sign in")
 	}
-	g := &Gate{Options: o, secure: u.Scheme == "https", asked: &permissions{forges: o.Forges, now: o.Now, said: map[string]saying{}}, limits: limits{now: o.Now}}
+	g := &Gate{Options: o, secure: u.Scheme == "https", asked: &permissions{forges: o.Forges, now: o.Now, said: map[string]saying{}}, limits: limits{now: o.Now}, tries: limits{now: o.Now}}
 	for _, w := range o.Ways {
 		g.ways = append(g.ways, newWay(w, strings.TrimSuffix(o.PublicURL, "/")+"/sign-in/"+w.ID+"/back", o.Now))
 	}

@@ -2,6 +2,7 @@ package signin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -68,6 +69,9 @@ func (p *permissions) of(ctx context.Context, id engine.RepoID, login string, ag
 		defer cancel()
 		at := p.now()
 		may, err := client.Permission(ctx, repo, login)
+		if errors.Is(err, forge.ErrNotFound) {
+			may, err = forge.None, nil // a repository that is gone, or hidden from us, keeps nobody from the others
+		}
 		if err != nil {
 			return forge.None, fmt.Errorf("ask %s what somebody may do in %s: %w", name, repo, err)
 		}

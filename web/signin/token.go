@@ -78,7 +78,7 @@ func (g *Gate) Bearer(req *http.Request) (a *Asker, ok bool, err error) {
 	a = &Asker{gate: g, token: &t}
 	switch {
 	case errors.Is(err, sql.ErrNoRows), err == nil && (!t.RevokedAt.IsZero() || !now.Before(t.ExpiresAt)):
-		if !g.limits.allow(req) {
+		if !g.tries.allow(req) {
 			return nil, true, ErrTooMany
 		}
 		return nil, true, ErrToken

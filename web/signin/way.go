@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -60,7 +59,7 @@ type way struct {
 	client *http.Client
 	now    func() time.Time
 
-	mu       sync.Mutex
+	finding  chan struct{}  // held by who finds the provider
 	provider *oidc.Provider // once it was found
 }
 
@@ -75,7 +74,7 @@ func newWay(w Way, back string, now func() time.Time) *way {
 	if transport == nil {
 		transport = http.DefaultTransport
 	}
-	return &way{Way: w, back: back, now: now, client: &http.Client{
+	return &way{Way: w, back: back, now: now, finding: make(chan struct{}, 1), client: &http.Client{
 		Transport: bounded{transport}, Timeout: providerTime,
 		// What is sent is secret, and for nobody else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -99,8 +98,12 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 // found is the OIDC provider's description of itself. It is asked for when somebody first signs in: a provider that is down
 // keeps no server from starting.
 func (w *way) found(ctx context.Context) (*oidc.Provider, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	select {
+	case w.finding <- struct{}{}:
+	case <-ctx.Done(): // one that does not answer must not gather a crowd
+		return nil, fmt.Errorf("find the OIDC provider %s: wait for others who do: %w", w.URL, ctx.Err())
+	}
+	defer func() { <-w.finding }()
 	if w.provider != nil {
 		return w.provider, nil
 	}
