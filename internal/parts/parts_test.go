@@ -82,7 +82,7 @@ func TestBuildAtOnceBuildsOnce(t *testing.T) {
 func TestBuildSaysWhatThereIs(t *testing.T) {
 	t.Parallel()
 	_, err := parts.Build(t.Context(), "gitlab", t.Logf)
-	if err == nil || !strings.Contains(err.Error(), `there are ["mirror" "s3" "tofu" "kubectl" "gitea" "kubernetes"]`) {
+	if err == nil || !strings.Contains(err.Error(), `there are ["chromium" "mirror" "s3" "tofu" "kubectl" "gitea" "kubernetes"]`) {
 		t.Errorf("building an unknown part says %v; want the parts that there are", err)
 	}
 }
