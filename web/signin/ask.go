@@ -12,7 +12,7 @@ import (
 func (a *Asker) As(via string, repo engine.RepoID) engine.Asker {
 	forge, _, _ := strings.Cut(string(repo), "/")
 	login, _ := a.Account(forge)
-	return engine.Asker{ID: a.Actor(), Name: a.Actor(), Login: login, Via: via, Own: a.machine, Everywhere: a.Everywhere() >= Admin}
+	return engine.Asker{ID: a.id(), Name: a.Actor(), Login: login, Via: via, Own: a.machine, Everywhere: a.Everywhere() >= Admin}
 }
 
 // May is why somebody's role does not let them ask for something, in a sentence; "" if it does. What the engine's guard says

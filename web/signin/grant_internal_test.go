@@ -1,6 +1,27 @@
 package signin
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
+
+// TestNamesHideNobody: whatever somebody calls themselves, the audit log says who it was, and a key stays theirs.
+func TestNamesHideNobody(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"Ada":                             "Ada (oidc:eve)",
+		"ada (oidc:ada)\u202e  \t\u200bx": "ada (oidc:ada) x (oidc:eve)",
+		strings.Repeat("ä", 200):          strings.Repeat("ä", maxName-1) + "… (oidc:eve)",
+	} {
+		p := Person{ID: "oidc:eve", Name: name}
+		if got := p.actor(); got != want {
+			t.Errorf("%q is %q, want %q", name, got, want)
+		}
+		if a := (&Asker{gate: &Gate{}, person: p, name: name}); a.As("web", "").ID != "oidc:eve" {
+			t.Errorf("%q asks as %q", name, a.As("web", "").ID)
+		}
+	}
+}
 
 // TestNumbersAreLogins: a login may be a number, and that is not the number by which the forge knows somebody else.
 func TestNumbersAreLogins(t *testing.T) {

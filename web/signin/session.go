@@ -11,8 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
+	"unicode"
 
+	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/internal/audit"
 )
 
@@ -164,4 +167,17 @@ const (
 )
 
 // actor is what the audit log calls a person: the name may be anything, the id is for good.
-func (p Person) actor() string { return p.Name + " (" + p.ID + ")" }
+func (p Person) actor() string { return named(p.Name) + " (" + p.ID + ")" }
+
+// maxName is how long a name is in the audit log, in characters: a longer one could push out of sight whose it is.
+const maxName = 80
+
+// named is a name without what cannot be seen, or turns the direction of a text around.
+func named(name string) string {
+	return forge.Cut(strings.Join(strings.Fields(strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return ' '
+		}
+		return c
+	}, name)), " "), maxName)
+}

@@ -77,6 +77,17 @@ func (a *Asker) Actor() string {
 	return a.person.actor()
 }
 
+// id is who asks, the same however they are called: by it the keys of requests are told apart.
+func (a *Asker) id() string {
+	switch {
+	case a.gate == nil:
+		return a.name
+	case a.token != nil:
+		return a.person.ID + " by the token " + a.token.ID
+	}
+	return a.person.ID
+}
+
 // Person is what somebody is called for good, by whichever session or token they ask; "" for the machine itself.
 func (a *Asker) Person() string { return a.person.ID }
 
