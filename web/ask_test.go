@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"html"
 	"net/http"
 	"net/url"
@@ -156,6 +157,19 @@ func TestAskedBySomebody(t *testing.T) {
 	})
 	if _, _, text := operator.get(t, anAsk); !strings.Contains(text, "cannot be read now") || strings.Contains(text, "It destroys nothing") || strings.Contains(text, `class="danger"`) {
 		t.Errorf("a plan that does not open:\n%s", text)
+	}
+
+	// What is not listed is counted.
+	views.tx(t, func(ctx context.Context, tx *sql.Tx) {
+		for i := range 70 {
+			if _, err := tx.ExecContext(ctx, "INSERT INTO finding SELECT repository, workspace, $1, $2, class, cause, first_seen, last_seen, 0, 0, 0, 0, 0, 0, '' FROM finding WHERE key = 'k1'",
+				fmt.Sprint("more", i), fmt.Sprintf("toy_node.x[%d]", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	if _, _, text := operator.get(t, "/ask?action=correct&repo=github%2Facme%2Flive&workspace=network"); !strings.Contains(text, "toy_node.x[0]") || !strings.Contains(text, "and 42 more") {
+		t.Errorf("72 findings on the page before a correction:\n%s", text)
 	}
 
 	// The pause of a repository takes an admin.

@@ -33,6 +33,7 @@ type (
 		Targets                []targetLine
 		MoreTargets            int
 		Findings               []findingView
+		MoreFindings           int
 		Pause                  bool // it asks until when, and why
 		Hidden                 []setting
 		Button                 string
@@ -187,7 +188,7 @@ func (s *site) ask(ctx context.Context, q *query) (any, error) {
 	return v, err
 }
 
-// confirm makes the page that says what a request would do, and a digest of the plans on it.
+// confirm makes the page that says what a request would do, and the plans that are on it.
 func (s *site) confirm(ctx context.Context, sight engine.Sight, r engine.Request) (v askView, seen map[string]string, err error) {
 	who := signin.From(ctx)
 	if !sight.Sees(r.Repository) {
@@ -246,11 +247,11 @@ func (s *site) confirm(ctx context.Context, sight engine.Sight, r engine.Request
 		}
 	}
 	room := budget{left: 30_000}
-	for i, f := range p.Findings {
-		if i < askFindings {
-			v.Findings = append(v.Findings, findingOf(f, s.now(), &room))
-		}
+	shown := p.Findings[:min(len(p.Findings), askFindings)]
+	for _, f := range shown {
+		v.Findings = append(v.Findings, findingOf(f, s.now(), &room))
 	}
+	v.MoreFindings = p.MoreFindings + len(p.Findings) - len(shown)
 	fields := append(askFields(r), "nonce", rand.Text(), "seen", digestOf(p.Request.Seen), signin.FormField, who.FormToken())
 	for i := 0; i+1 < len(fields); i += 2 {
 		if fields[i+1] != "" {

@@ -291,6 +291,10 @@ func TestAskedAboutDrift(t *testing.T) {
 	if err != nil || len(p.Findings) != len(driftFound) || p.Refused != "" {
 		t.Errorf("preview of a correction: %d findings, %q, %v", len(p.Findings), p.Refused, err)
 	}
+	p, err = d.views().Preview(t.Context(), Everything(), Request{Action: ActCorrect, Repository: d.id, Workspaces: []string{"app"}, Addresses: correct.Addresses, By: person("bob")})
+	if err != nil || !strings.Contains(p.Refused, "has the address `toy_node.zz`") {
+		t.Errorf("preview of a correction of what does not differ: %q, %v", p.Refused, err)
+	}
 
 	// Of one workspace, of the repository, and of all.
 	d.wantAsked(person("bob"), Request{Action: ActPause, Workspaces: []string{"app"}, Reason: "an incident", Until: d.engines[0].Now().Add(time.Hour)}, "")

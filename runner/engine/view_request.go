@@ -88,10 +88,12 @@ type Preview struct {
 	Change  ChangeRow
 	Targets []PreviewTarget
 	// Refused is why it would be refused, in a sentence; "" where nothing is known that stands in the way.
-	Refused  string
-	Findings []FindingView // of correct: those that there are
-	Covered  int           // of pause and resume: workspaces that are looked at and covered
-	Waiting  string        // of retry: what the last attempt came to
+	Refused string
+	// Findings are those that correct is about, as far as there is room; MoreFindings is how many others there are.
+	Findings     []FindingView
+	MoreFindings int
+	Covered      int    // of pause and resume: workspaces that are looked at and covered
+	Waiting      string // of retry: what the last attempt came to
 }
 
 // PreviewTarget is one workspace of it.
@@ -353,8 +355,13 @@ func (v *Views) previewDrift(ctx context.Context, tx *sql.Tx, p *Preview) error 
 	if len(rows) == 0 {
 		return &refusal{why: "nothing is known here that differs. Have it looked at first."}
 	}
-	for _, row := range rows[:min(len(rows), detailFindings)] {
-		p.Findings = append(p.Findings, v.finding(row))
+	var found []string
+	for i, row := range rows {
+		if found = append(found, row.Address); i < detailFindings {
+			p.Findings = append(p.Findings, v.finding(row))
+		}
 	}
-	return nil
+	p.MoreFindings = len(rows) - len(p.Findings)
+	_, err = chooseFindings(found, r.Addresses)
+	return err
 }
