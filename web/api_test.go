@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -210,8 +211,8 @@ func problemIn(t *testing.T, address string, status int, header http.Header, tex
 	if err := decoder.Decode(&p); err != nil || header.Get("Content-Type") != "application/problem+json" || p.Status != status || p.Title == "" || p.Detail == "" || p.Kind() != kind {
 		t.Errorf("%.100s answers %d %s %.300s, want a problem of the kind %s", address, status, header.Get("Content-Type"), text, kind)
 	}
-	if docs := guide(t); !strings.Contains(docs, "\n### "+kind+"\n") {
-		t.Errorf("docs/api.md has no heading %s", kind)
+	if docs := guide(t); !strings.Contains(docs, "\n### "+kind+"\n\n"+strconv.Itoa(status)+". ") {
+		t.Errorf("docs/api.md has no heading %s with its status %d", kind, status)
 	}
 	for _, bad := range []string{"goroutine", ".go:", "SELECT", "sql", "passwd", canary, "\x00", strings.Repeat("a", 300), "%zz", "<script"} {
 		if strings.Contains(text, bad) {

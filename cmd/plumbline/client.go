@@ -171,7 +171,7 @@ func (a *client) judge(resp *http.Response) error {
 		return fmt.Errorf("%s wants to know who asks: %s Set PLUMBLINE_TOKEN, or name a file with --token-file", a.server, p.Detail)
 	case resp.StatusCode == http.StatusUnauthorized:
 		return fmt.Errorf("%s does not accept the token: %s It may have expired", a.server, p.Detail)
-	case resp.StatusCode == http.StatusServiceUnavailable:
+	case resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusTooManyRequests:
 		return fmt.Errorf("ask %s: %w: %w", a.server, errUnreachable, &p)
 	}
 	return fmt.Errorf("%s: %w", a.server, &p)

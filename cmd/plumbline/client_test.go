@@ -33,6 +33,7 @@ func TestClientSaysWhatIsWrong(t *testing.T) {
 		"a token too old":  {func(w http.ResponseWriter, _ *http.Request) { api.Refuse(w, api.SignIn("It is over.")) }, token, "does not accept the token: It is over."},
 		"no right":         {func(w http.ResponseWriter, _ *http.Request) { api.Refuse(w, api.Forbidden("Only there.")) }, token, "This may not be asked for: Only there."},
 		"later":            {func(w http.ResponseWriter, _ *http.Request) { api.Refuse(w, api.Unavailable("The database is away.")) }, token, "no answer: It cannot be answered now: The database is away."},
+		"too often":        {func(w http.ResponseWriter, _ *http.Request) { api.Refuse(w, api.TooMany("Too many watch.")) }, token, "no answer: One moment: Too many watch."},
 		"an unlike problem": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set(api.Header, api.Version)
 			w.WriteHeader(http.StatusTeapot)

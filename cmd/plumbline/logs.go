@@ -22,7 +22,7 @@ func (p *program) logsCommand() *cli.Command {
 		Name:      "logs",
 		Usage:     "print what Terraform prints in a run of a server, and follow it",
 		ArgsUsage: "RUN",
-		Description: "Asks a server that runs, over its API: docs/api.md tells how to get a token. `plumbline runs` has the ids of runs.\n\n" +
+		Description: "Asks a server that runs, over its API: docs/web.md tells how to get a token. `plumbline runs` has the ids of runs.\n\n" +
 			"With --follow, what comes is printed as it comes, until the run has ended. A server that goes away for a while is\n" +
 			"waited for; nothing is missed and nothing comes twice.\n\n" +
 			"Example:\n" +
@@ -37,7 +37,7 @@ func (p *program) logsCommand() *cli.Command {
 
 func (p *program) logs(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return errors.New("logs takes the id of one run: `plumbline runs` lists them. Flags come before it")
+		return errors.New("logs takes the id of one run: `plumbline runs` lists them")
 	}
 	p.idle.Store(true)
 	a, err := p.client(c)

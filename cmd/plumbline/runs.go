@@ -21,7 +21,7 @@ func (p *program) runsCommand() *cli.Command {
 		Name:      "runs",
 		Usage:     "list a server's plans and applies, newest first, and follow them",
 		ArgsUsage: " ",
-		Description: "Asks a server that runs, over its API: docs/api.md tells how to get a token. Looks for drift that found\n" +
+		Description: "Asks a server that runs, over its API: docs/web.md tells how to get a token. Looks for drift that found\n" +
 			"nothing are left out unless --all is given.\n\n" +
 			"With --follow, the newest runs are followed by a line for each that comes, begins and ends, until Ctrl-C; with\n" +
 			"--json too, each line is the run as it is then. A server that goes away for a while is waited for.\n\n" +

@@ -16,7 +16,7 @@ func (p *program) standingCommand() *cli.Command {
 		Name:      "status",
 		Usage:     "show what a server's workspaces want somebody for, and how many are in which state",
 		ArgsUsage: " ",
-		Description: "Asks a server that runs, over its API: docs/api.md tells how to get a token.\n\n" +
+		Description: "Asks a server that runs, over its API: docs/web.md tells how to get a token.\n\n" +
 			"Examples:\n" +
 			"   plumbline status\n" +
 			"   plumbline status --server https://plumbline.example.com --json\n\n" +
