@@ -23,7 +23,7 @@ import (
 // print adds to what a run has printed, as the engine keeps it.
 func (s *seen) print(t testing.TB, tx *sql.Tx, run string, begins int, text string) {
 	t.Helper()
-	plans, err := s.Views.Plans(repository)
+	plans, err := s.Plans(repository)
 	if err != nil {
 		t.Fatal(err)
 	}

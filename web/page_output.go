@@ -83,7 +83,7 @@ func (s *site) openOutput(w http.ResponseWriter, req *http.Request) *live.Stream
 		return nil
 	}
 	var stream *live.Stream
-	var err error = engine.ErrNoSuch
+	err := engine.ErrNoSuch
 	switch {
 	case q.wrong != "":
 		err = q
