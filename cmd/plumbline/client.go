@@ -170,7 +170,7 @@ func (a *client) judge(resp *http.Response) error {
 	case resp.StatusCode == http.StatusUnauthorized && a.token == "":
 		return fmt.Errorf("%s wants to know who asks: %s Set PLUMBLINE_TOKEN, or name a file with --token-file", a.server, p.Detail)
 	case resp.StatusCode == http.StatusUnauthorized:
-		return fmt.Errorf("%s does not accept the token: %s It may have expired", a.server, p.Detail)
+		return fmt.Errorf("%s does not accept the token: %s The page %s/tokens makes another one", a.server, p.Detail, a.server)
 	case resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusTooManyRequests:
 		return fmt.Errorf("ask %s: %w: %w", a.server, errUnreachable, &p)
 	}

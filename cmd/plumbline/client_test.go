@@ -30,7 +30,7 @@ func TestClientSaysWhatIsWrong(t *testing.T) {
 		}, token,
 			"sends its visitors to https://evil.example/: give --server the address"},
 		"nobody signed in": {func(w http.ResponseWriter, _ *http.Request) { api.Refuse(w, api.SignIn("A token is needed.")) }, "", "wants to know who asks: A token is needed. Set PLUMBLINE_TOKEN"},
-		"a token too old":  {func(w http.ResponseWriter, _ *http.Request) { api.Refuse(w, api.SignIn("It is over.")) }, token, "does not accept the token: It is over."},
+		"a token too old":  {func(w http.ResponseWriter, _ *http.Request) { api.Refuse(w, api.SignIn("It is over.")) }, token, "does not accept the token: It is over. The page http://127.0.0.1:"},
 		"no right":         {func(w http.ResponseWriter, _ *http.Request) { api.Refuse(w, api.Forbidden("Only there.")) }, token, "This may not be asked for: Only there."},
 		"later":            {func(w http.ResponseWriter, _ *http.Request) { api.Refuse(w, api.Unavailable("The database is away.")) }, token, "no answer: It cannot be answered now: The database is away."},
 		"too often":        {func(w http.ResponseWriter, _ *http.Request) { api.Refuse(w, api.TooMany("Too many watch.")) }, token, "no answer: One moment: Too many watch."},
