@@ -129,8 +129,8 @@ func noScript(t *testing.T, browser *browsertest.Browser, s *busyServer) {
 			if !without.Is(`document.querySelector('.keys').hidden`) {
 				t.Fatal("scripts run where none may")
 			}
-			// Times pass between the two, and what a run prints is followed with a script alone.
-			const words = `((main) => [...main.querySelectorAll('.output p, .output pre')].reduce((text, e) => text.replace(e.innerText, ''), main.innerText).replaceAll(/[0-9]+|just now|(second|minute)s?( ago)?/g, ''))(document.querySelector('main'))`
+			// Times pass between the two; what a run prints is followed with a script alone, and leaves its white space.
+			const words = `((main) => [...main.querySelectorAll('.output p, .output pre')].reduce((text, e) => text.replace(e.innerText, ''), main.innerText).replaceAll(/[0-9]+|just now|(second|minute)s?( ago)?/g, '').replaceAll(/\s+/g, ' ').trim())(document.querySelector('main'))`
 			if got, want := without.Text(words), with.Text(words); got != want {
 				t.Errorf("without a script %s shows\n%s\nand with it\n%s", v.path, got, want)
 			}
