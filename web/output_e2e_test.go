@@ -171,6 +171,20 @@ func TestOutputAfterALostConnection(t *testing.T) {
 	}
 }
 
+// TestWatchingForTooLong: where one must sign in again the page says so, and does not go on asking.
+func TestWatchingForTooLong(t *testing.T) {
+	t.Parallel()
+	d := openDoor(t, look(t, "cluster"), nil)
+	d.oidc.Silent("viewer")
+	tab := browsertest.Start(t, parts.Chromium(t), parts.AxeCore(t)).Tab(t, browsertest.Look{})
+	tab.Allow(d.oidc.URL)
+	tab.Go(d.url + "/sign-in/oidc?to=/run/r3")
+	tab.Await("the stream", `document.querySelector('[data-note]')?.textContent === 'live'`)
+	d.pass(2 * time.Hour)
+	tab.Do(`window.dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))`) // it connects anew
+	tab.Await("word that one must sign in", `document.querySelector('[data-note]').textContent.includes('sign in again')`)
+}
+
 // TestLargeOutputLeavesTheBrowserAlone: of 50 MB it keeps the end, and answers all the while.
 func TestLargeOutputLeavesTheBrowserAlone(t *testing.T) {
 	t.Parallel()
