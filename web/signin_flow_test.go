@@ -11,6 +11,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/forge"
 	"github.com/plumbline-dev/plumbline/forge/forgetest"
+	"github.com/plumbline-dev/plumbline/forge/github"
 	"github.com/plumbline-dev/plumbline/runner/engine"
 	"github.com/plumbline-dev/plumbline/web"
 	"github.com/plumbline-dev/plumbline/web/signin"
@@ -599,9 +600,19 @@ func TestScriptsAreNotLedAway(t *testing.T) {
 // TestRepositoryThatIsGone is one that the forge has no more: it is not seen, and all others are.
 func TestRepositoryThatIsGone(t *testing.T) {
 	t.Parallel()
-	d := openDoor(t, look(t, "cluster"), nil)
-	d.github.DeleteRepo(t, forge.Repo{Owner: "acme", Name: "gone"})
+	var o signin.Options
+	d := openDoor(t, look(t, "cluster"), func(given *signin.Options) { o = *given })
 	a, _ := d.as(t, "admin").asker(t)
+	d.github.DeleteRepo(t, forge.Repo{Owner: "acme", Name: "gone"})
+	d.pass(time.Hour / 2)
+	app, err := github.New(github.Options{URL: d.github.URL, App: &github.App{ID: forgetest.AppID, PrivateKey: d.github.AppKey}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Forges["github"] = app // which looks for its installation first
+	if role, err := a.Role(t.Context(), gone); err != nil || role != signin.NoRole {
+		t.Errorf("the role there is %s, %v", role, err)
+	}
 	if got, want := may(t, a), "admin, no role, admin; sees true false true"; got != want {
 		t.Errorf("the admin may %s, want %s", got, want)
 	}
