@@ -31,6 +31,7 @@ func TestBrowser(t *testing.T) {
 	t.Run("KeysOnly", func(t *testing.T) { keysOnly(t, browser, s) })
 	t.Run("NoScript", func(t *testing.T) { noScript(t, browser, s) })
 	t.Run("FiltersAndTheBackButton", func(t *testing.T) { filtersAndBack(t, browser, s) })
+	t.Run("WatchRun", func(t *testing.T) { watchRun(t, browser, s) })
 }
 
 // pageLimit is how large the answer of a page may be, in bytes.

@@ -141,7 +141,7 @@ func (p *Provider) keys(w http.ResponseWriter, _ *http.Request) {
 	}}})
 }
 
-var choose = template.Must(template.New("").Parse(`<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Who are you?</title></head><body><main><h1>Who are you?</h1>
+var choose = template.Must(template.New("").Parse(`<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Who are you?</title><link rel="icon" href="data:,"></head><body><main><h1>Who are you?</h1>
 {{range .}}<p><a href="{{.URL}}" id="{{.Subject}}">{{.Subject}}</a></p>{{end}}</main></body></html>`))
 
 // authorize sends a browser back with a code.
