@@ -50,6 +50,8 @@ bench: ## Measure against Git and Terraform themselves, and print one table: an 
 	  go test -run '^$$' -bench 'Races|Crowd|Idle' -benchtime 1x -timeout 60m ./cmd/plumbline; \
 	  go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./workspaces ./prcomment ./planstore ./drift ./internal/gitrepo ./internal/terraform ./internal/schedule; \
 	  go test -tags e2e -run '^$$' -bench S3 -benchtime 1x -timeout 30m ./planstore; \
+	  go test -tags e2e -run '^$$' -bench 'FirstPaint|APIWorkspaces' -benchtime 15x -timeout 30m ./web; \
+	  go test -run '^$$' -bench Watchers -benchtime 1x -timeout 30m ./web; \
 	} | go run ./internal/benchtable
 
 .PHONY: lint

@@ -77,7 +77,7 @@ func worst(all map[string]measured, t target) (value float64, known bool) {
 		if t.scale != 0 {
 			v *= t.scale
 		}
-		if !known || t.holds(value) && (!t.holds(v) || v > value == (t.least == 0)) {
+		if !known || t.least == 0 && v > value || t.least != 0 && v < value {
 			value, known = v, true
 		}
 	}

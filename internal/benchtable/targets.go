@@ -81,6 +81,11 @@ var targets = func() []target {
 		target{what: "plans from S3, against the bare SDK", benchmark: "S3", unit: "get/bare", most: 1.2},
 		target{what: "sealing alone, MB/s on a core", benchmark: "Seal/stream", unit: "MB/s/core", least: 500},
 		target{what: "10,000 plans verified, s", benchmark: "Verify10000", unit: "ns/op", scale: 1e-9, most: 10},
+		target{what: "page of 10,000 workspaces, ms of the server", benchmark: "FirstPaint", unit: "answer-ms", most: 300},
+		target{what: "the same, ms to the first paint", benchmark: "FirstPaint", unit: "paint-ms", most: 1500},
+		target{what: "10,000 workspaces by the API, against the query", benchmark: "APIWorkspaces", unit: "list/query", most: 2},
+		target{what: "500 who watch one run, cores", benchmark: "Watchers", unit: "cores", most: 1},
+		target{what: "a plan whose output is shown, % slower", benchmark: "ShownPlan", unit: "%-slower", most: 5},
 		target{what: "a simulated day: longest gap, in intervals", benchmark: "Day", unit: "intervals-at-worst", most: 1.5},
 	)
 }()
