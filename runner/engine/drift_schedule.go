@@ -93,8 +93,9 @@ func (e *Engine) driftUntil(ctx context.Context) {
 	}
 }
 
-// listenEvery is how often it is looked whether somebody at the command line has asked for a look: people wait for it.
-const listenEvery = 100 * time.Millisecond
+// listenEvery is how often it is looked whether somebody at the command line has asked for a look: people wait for it. Each time wakes
+// a server that is at rest, which costs far more than the looking.
+const listenEvery = 250 * time.Millisecond
 
 // untilDrift waits until it is time to see what is due: after a pause, when there is room again, or as soon as another
 // process has asked for a look, where that can be told without asking the database.

@@ -186,7 +186,7 @@ func New(o Options) (*Engine, error) {
 		Options: o, store: &store{now: o.Now}, process: id, log: o.Log.With("component", "engine"),
 		rhythm:   rhythm{beat: 5 * time.Second, missed: 12, sweep: time.Second, rest: 5 * time.Second, soft: 10 * time.Second, last: 30 * time.Second},
 		stopping: make(chan struct{}), looked: make(chan struct{}, 1), busy: map[string]*working{}, rested: map[string]time.Time{}, tried: map[string]error{},
-		outputs: outputs{all: map[*printed]bool{}},
+		outputs: outputs{all: map[*printed]bool{}, begun: make(chan struct{}, 1)},
 	}
 	if o.Shared {
 		e.rhythm.sweep = 2 * time.Second

@@ -52,8 +52,16 @@ type printed struct {
 
 // outputs are those of all runs that this process works on.
 type outputs struct {
-	mu  sync.Mutex
-	all map[*printed]bool
+	mu    sync.Mutex
+	all   map[*printed]bool
+	begun chan struct{} // holds one when there is something to take since
+}
+
+// none reports whether nothing prints.
+func (o *outputs) none() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.all) == 0
 }
 
 // forget leaves what a run prints to who ends it.
@@ -72,6 +80,10 @@ func (t *task) printing(next int64) {
 	t.outputs.mu.Lock()
 	defer t.outputs.mu.Unlock()
 	t.outputs.all[t.printed] = true
+	select {
+	case t.outputs.begun <- struct{}{}:
+	default:
+	}
 }
 
 // endPrinting takes the last of what a run has printed, and returns the rows that are to be written with its end.
@@ -145,14 +157,19 @@ func (p *printed) seal(e *Engine, text string) {
 
 // outputUntil moves on what runs print, until ctx ends.
 func (e *Engine) outputUntil(ctx context.Context) {
-	tick := time.NewTicker(outputEvery)
-	defer tick.Stop()
 	waits := false
 	for {
+		if e.outputs.none() { // a server that is at rest is not woken
+			select {
+			case <-ctx.Done():
+				return
+			case <-e.outputs.begun:
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(outputEvery):
 		}
 		err := e.moveOutput(ctx)
 		if err != nil && !waits && ctx.Err() == nil {
