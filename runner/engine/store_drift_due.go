@@ -32,7 +32,7 @@ func (s *store) dueLooks(ctx context.Context, tx *sql.Tx, perAccount int) ([]Swe
 func (s *store) mayBeDue(ctx context.Context, tx *sql.Tx) (bool, error) {
 	n, _, err := first(ctx, tx, scanNumber, `SELECT CASE WHEN
 		EXISTS (SELECT 1 FROM sweep WHERE gone = 0 AND operation = '' AND next_at > 0 AND next_at <= $1)
-		OR EXISTS (SELECT 1 FROM sweep WHERE asked_at > 0 AND gone = 0 AND operation = '')
+		OR EXISTS (SELECT 1 FROM sweep WHERE `+askedLook+`)
 		OR EXISTS (SELECT 1 FROM sweep WHERE started_at > $2)
 		OR EXISTS (SELECT 1 FROM sweep WHERE known_at > $2) THEN 1 ELSE 0 END`, millis(s.now()), s.beyond(0))
 	if err != nil {
@@ -156,10 +156,16 @@ func (s *store) askLook(ctx context.Context, tx *sql.Tx, repo RepoID, workspace,
 	return ok, nil
 }
 
-// isAsked reports whether somebody has asked for a look that is not begun.
+// askedLook is which workspaces somebody has asked for a look at that is not begun.
+const askedLook = "asked_at > 0 AND gone = 0 AND operation = ''"
+
+// isAsked reports whether there are any.
 func (s *store) isAsked(ctx context.Context, tx *sql.Tx) (bool, error) {
-	_, asked, err := first(ctx, tx, scanNumber, "SELECT 1 FROM sweep WHERE asked_at > 0 AND operation = '' AND gone = 0 LIMIT 1")
-	return asked, err
+	_, asked, err := first(ctx, tx, scanNumber, "SELECT 1 FROM sweep WHERE "+askedLook+" LIMIT 1")
+	if err != nil {
+		return false, fmt.Errorf("look whether a look is asked for: %w", err)
+	}
+	return asked, nil
 }
 
 // pauseDrift keeps a pause, and stops the looks that it covers: what corrects already comes to its end. It returns the
